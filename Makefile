@@ -1,0 +1,51 @@
+# make demo    set everything up and watch GReaTer improve a prompt
+# make test    lint, types and tests
+# make test-fast   the unit tests without the slow ones
+# make model   train the bundled model again, from nothing
+# make bench   the small benchmarks
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Idle OpenMP threads that spin slow a tiny model down by up to a hundred times on busy cores.
+export OMP_WAIT_POLICY := PASSIVE
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test test-fast lint types model bench clean
+
+demo: .stamp-local
+	$(BIN)/steepest run greater --task arithmetic --seed 1
+
+test: lint types
+	$(BIN)/python -m pytest
+
+test-fast: .stamp-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: .stamp-dev
+	$(BIN)/ruff check .
+
+types: .stamp-dev
+	$(BIN)/mypy
+
+model: .stamp-local
+	$(BIN)/python -m steepest.bundled.training --out src/steepest/bundled/model
+
+bench: .stamp-local
+	$(BIN)/python bench/quality_greater.py --quick
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Steepest needs Python 3.11 or newer; try: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+.stamp-local: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local]'
+	@touch $@
+
+.stamp-dev: .stamp-local
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .stamp-local .stamp-dev .mypy_cache .ruff_cache .pytest_cache
