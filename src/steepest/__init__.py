@@ -1,0 +1,79 @@
+"""Steepest turns rows and a metric into a better prompt for a language model, and proves that it is better.
+
+    import steepest
+
+    result = steepest.optimize("Answer the question.", data="arithmetic")
+    print(result.sentence)
+    print(result.prompt.best)
+
+`help(steepest.optimize)` says the rest. Names below are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from steepest._version import __version__
+
+if TYPE_CHECKING:
+    from steepest.api import evaluate, optimize, resume
+    from steepest.engine import Run
+    from steepest.errors import SteepestError
+    from steepest.ledger import Limits
+    from steepest.models import open_model
+    from steepest.plan import Method, Plan
+    from steepest.results import Result
+    from steepest.tasks import Task, TaskSpec, Template, load_task
+    from steepest.types import Candidate, Example, Scored
+
+__all__ = [
+    "Candidate",
+    "Example",
+    "Limits",
+    "Method",
+    "Plan",
+    "Result",
+    "Run",
+    "Scored",
+    "SteepestError",
+    "Task",
+    "TaskSpec",
+    "Template",
+    "__version__",
+    "evaluate",
+    "load_task",
+    "open_model",
+    "optimize",
+    "resume",
+]
+
+_MODULES = {
+    "Candidate": "steepest.types",
+    "Example": "steepest.types",
+    "Limits": "steepest.ledger",
+    "Method": "steepest.plan",
+    "Plan": "steepest.plan",
+    "Result": "steepest.results",
+    "Run": "steepest.engine",
+    "Scored": "steepest.types",
+    "SteepestError": "steepest.errors",
+    "Task": "steepest.tasks",
+    "TaskSpec": "steepest.tasks",
+    "Template": "steepest.tasks",
+    "evaluate": "steepest.api",
+    "load_task": "steepest.tasks",
+    "open_model": "steepest.models",
+    "optimize": "steepest.api",
+    "resume": "steepest.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'steepest' has no attribute {name!r}")
+    return vars(import_module(_MODULES[name]))[name]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

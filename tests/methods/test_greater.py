@@ -60,7 +60,7 @@ BASE = {"k": 6, "rows": 16, "mu": 3}
 
 @pytest.mark.parametrize("positions", ["cycle", "all"])
 @pytest.mark.parametrize("gradient", ["answer", "sampled"])
-@pytest.mark.parametrize("select", ["error", "loss", "both", "metric"])
+@pytest.mark.parametrize("select", ["error", "loss", "both", "metric", "expected"])
 def test_it_improves_the_prompt(search: Any, gradient: str, positions: str, select: str) -> None:
     found = search(**BASE, gradient=gradient, positions=positions, select=select, margin=0.0)
     end = found.run(12)

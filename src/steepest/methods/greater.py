@@ -48,7 +48,7 @@ import numpy as np
 from steepest.context import Context
 from steepest.errors import SpecError
 from steepest.models import WhiteBox
-from steepest.parts.signals import Signal, answer_row, answer_signal, reason, sampled_signal
+from steepest.parts.signals import Signal, answer_row, answer_signal, expected, reason, sampled_signal
 from steepest.parts.tokens import Agreement, agreed, ends_sentence, readable, retokenizes, text_of
 from steepest.types import Candidate, Example, Objective, Scored, Trial
 
@@ -109,9 +109,10 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
     """Who picks the mu edits: the gradient, chance (the control), or nobody (every proposal is re-scored)."""
     reasoning: bool = True
     """False is the paper's ablation: the answer's loss right after the prompt, no reasoning in the search."""
-    select: Literal["error", "loss", "both", "metric"] = "both"
+    select: Literal["error", "loss", "both", "metric", "expected"] = "both"
     """A candidate's score per row: 1 if right minus lambda/10 * prompt term (the code's rule); minus the loss (the
-    paper's rule); the mean of 1 if right and the answer's probability; or the task's own metric."""
+    paper's rule); the mean of 1 if right and the answer's probability; the task's own metric; or the metric's mean
+    over `samples` sampled answers, which moves before the greedy answer does."""
     agreement: Agreement = "intersection"
     """How rows agree on proposals: one intersection (paper), a union of six (code), or mean probability."""
     positions: Literal["cycle", "all"] = "cycle"
@@ -246,6 +247,8 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
         examples = self._train(ctx)
         if self.select == "metric":
             return ctx.score(candidates, examples)
+        if self.select == "expected":
+            return expected(ctx, candidates, examples, self.samples, self.temperature)
         texts = [c.text for c in candidates]
         reasons = reason(ctx, texts, examples) if self.reasoning else [""] * (len(texts) * len(examples))
         pairs = [(e, c) for c in ids for e in examples]

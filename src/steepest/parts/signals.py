@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from steepest.context import Context
-from steepest.types import Example, Message, Objective, Row
+from steepest.types import Candidate, Example, Message, Objective, Row, Scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +43,47 @@ def sampled_signal(
     sum(advantage * -log p(response)) is then minus that of the expected reward, reasoning included. Examples whose
     samples were all right or all wrong carry no signal and are left out.
     """
-    asked = [ctx.task.template.render(prompt, e) for e in examples]
-    answers = ctx.generate("task", asked, temperature=temperature, n=samples)
     rows: list[Row] = []
     weights: list[float] = []
-    for i, example in enumerate(examples):
-        texts = [r.text for r in answers[i * samples : (i + 1) * samples]]
-        rewards = [ctx.task.metric(example, text).score for text in texts]
-        mean = sum(rewards) / samples
-        for text, reward in zip(texts, rewards, strict=True):
-            if text and reward != mean:
-                rows.append(ctx.task.template.row(example, "", text))
-                weights.append((reward - mean) * samples / (samples - 1) / (samples * len(examples)))
+    for example, drawn in zip(examples, _drawn(ctx, [prompt], examples, samples, temperature), strict=True):
+        mean = sum(d.reward for d in drawn) / samples
+        for each in drawn:
+            if each.text and each.reward != mean:
+                rows.append(ctx.task.template.row(example, "", each.text))
+                weights.append((each.reward - mean) / ((samples - 1) * len(examples)))
     return Signal(tuple(rows), tuple(weights), Objective())
+
+
+def expected(
+    ctx: Context, candidates: Sequence[Candidate], examples: Sequence[Example], samples: int, temperature: float
+) -> list[Scored]:
+    """Mean reward of sampled responses, per candidate and example."""
+    drawn = _drawn(ctx, [c.text for c in candidates], examples, samples, temperature)
+    means = [sum(d.reward for d in of_pair) / samples for of_pair in drawn]
+    n = len(examples)
+    return [
+        Scored(c, {e.id: m for e, m in zip(examples, means[i * n : (i + 1) * n], strict=True)})
+        for i, c in enumerate(candidates)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    text: str
+    reward: float
+
+
+def _drawn(
+    ctx: Context, prompts: Sequence[str], examples: Sequence[Example], samples: int, temperature: float
+) -> list[list[_Drawn]]:
+    """Sampled responses with their rewards, one list per (prompt, example), prompt-major."""
+    pairs = [(p, e) for p in prompts for e in examples]
+    asked = [ctx.task.template.render(p, e) for p, e in pairs]
+    answers = [r.text for r in ctx.generate("task", asked, temperature=temperature, n=samples)]
+    return [
+        [_Drawn(t, ctx.task.metric(e, t).score) for t in answers[i * samples : (i + 1) * samples]]
+        for i, (_, e) in enumerate(pairs)
+    ]
 
 
 def reason(ctx: Context, prompts: Sequence[str], examples: Sequence[Example]) -> list[str]:

@@ -1,0 +1,57 @@
+"""`steepest list`: what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+KINDS = ("methods", "models", "tasks", "runs")
+
+
+def command(
+    kind: Annotated[str, typer.Argument(metavar="methods|models|tasks|runs", help="What to list.")],
+    runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Where run folders are.")] = Path("runs"),
+) -> None:
+    """List methods, models, tasks or runs."""
+    from steepest.errors import SpecError, nearest
+
+    if kind not in KINDS:
+        raise SpecError(f"there is no list of {kind!r}; {nearest(kind, KINDS)}")
+    rows = list({"methods": _methods, "models": _models, "tasks": _tasks}[kind]() if kind != "runs" else _runs(runs))
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, text in rows:
+        typer.echo(f"{name:<{width}}  {text}".rstrip())
+
+
+def _methods() -> Iterator[Sequence[str]]:
+    from steepest import spec
+
+    for name in spec.names():
+        yield name, (spec.locate(name).__doc__ or "").strip().partition("\n")[0]
+
+
+def _models() -> Iterator[Sequence[str]]:
+    from steepest.models.opening import NAMES
+
+    yield from NAMES.items()
+
+
+def _tasks() -> Iterator[Sequence[str]]:
+    from steepest import bundled
+    from steepest.tasks.loading import BUNDLED
+
+    for name in BUNDLED:
+        source = bundled.source(name, train=1, dev=1, test=1)
+        yield name, f"e.g. {source.test[0].input}"
+    yield "file.yaml", "a task file of your own"
+
+
+def _runs(runs: Path) -> Iterator[Sequence[str]]:
+    from steepest.cli.ending import one_line
+    from steepest.reporting.read import read_run
+
+    for path in sorted(runs.glob("*/run.json")):
+        yield str(path.parent), one_line(read_run(path.parent))

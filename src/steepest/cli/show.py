@@ -1,0 +1,72 @@
+"""`steepest show`: a method's settings, or where a run stands."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import json
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def command(
+    name: Annotated[str, typer.Argument(metavar="METHOD|FOLDER", help="A method's name or a run folder.")],
+    prompt: Annotated[bool, typer.Option("--prompt", help="Print the run's best prompt, and nothing else.")] = False,
+) -> None:
+    """Show a method's settings, or how a run went."""
+    if (Path(name) / "run.json").is_file():
+        _run(Path(name), prompt)
+    else:
+        _method(name)
+
+
+def _run(folder: Path, prompt_only: bool) -> None:
+    from steepest.cli.ending import best_prompt, one_line, say_result
+    from steepest.reporting.read import read_run
+
+    tables = read_run(folder)
+    if prompt_only:
+        typer.echo(best_prompt(tables))
+    elif tables.result:
+        say_result(folder)
+    else:
+        typer.echo(one_line(tables))
+
+
+def _method(name: str) -> None:
+    from steepest import spec
+
+    kind = spec.locate(name)
+    typer.echo(f"{inspect.getdoc(kind)}\n\nSettings, changed by --set NAME=VALUE:\n")
+    texts = dict(_field_texts(kind))
+    for field in dataclasses.fields(kind):
+        typer.echo(f"  {field.name}={_default(field)}")
+        if field.name in texts:
+            typer.echo(textwrap.fill(texts[field.name], 100, initial_indent="      ", subsequent_indent="      "))
+    module = inspect.getdoc(inspect.getmodule(kind))
+    typer.echo(f"\n{module}" if module else "")
+
+
+def _field_texts(kind: type[Any]) -> Iterator[tuple[str, str]]:
+    """The text under each field in the class's source."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    for field, text in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+            yield field.target.id, " ".join(str(ast.literal_eval(text.value)).split())
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    from steepest import spec
+
+    if field.default_factory is not dataclasses.MISSING:
+        made = field.default_factory()
+        return json.dumps(spec.describe(made) if dataclasses.is_dataclass(made) else made)
+    if field.default is dataclasses.MISSING:
+        return "(needs a value)"
+    return field.default if isinstance(field.default, str) else json.dumps(field.default)

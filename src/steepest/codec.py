@@ -1,0 +1,121 @@
+"""Values to JSON and back: the only place where data from outside is checked.
+
+Frozen dataclasses are written field by field and read through pydantic: strictly, unknown keys refused. Numbers
+that JSON lacks are written as the strings "NaN", "Infinity" and "-Infinity", so every file is standard JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from steepest.errors import SpecError, SteepestError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
+JSON = Any
+"""What `json.loads` returns."""
+
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")
+
+
+def encode(value: object) -> JSON:
+    """`value` as plain JSON data; TypeError for what has no JSON form, which is a programmer's mistake."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else _not_finite(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {_key(key): encode(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+        return [encode(item) for item in value]
+    raise TypeError(f"only dataclasses, mappings, sequences, numbers and text have a JSON form, got {value!r}")
+
+
+def decode(kind: Any, data: JSON, what: str, error: type[SteepestError] = SpecError) -> Any:
+    """`data` as a value of type `kind`; `what` names it in the one-line `error`."""
+    return read(kind, json.dumps(data), what, error)
+
+
+def read(kind: Any, text: str | bytes, what: str, error: type[SteepestError] = SpecError) -> Any:
+    """The same from JSON text."""
+    from pydantic import ValidationError
+
+    adapter = _adapter(kind)
+    try:
+        return adapter.validate_json(text, strict=True, extra="forbid")
+    except ValidationError as refused:
+        if sentence := _sentence(refused, strict=True):
+            raise error(f"{what}: {sentence}") from None
+    try:
+        return adapter.validate_json(text, extra="forbid")
+    except ValidationError as refused:
+        raise error(f"{what}: {_sentence(refused)}") from None
+
+
+def dumps(value: object) -> str:
+    """`value` as JSON on one line."""
+    return json.dumps(encode(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def canonical(data: JSON) -> str:
+    """JSON data as text that does not depend on the order of keys, for hashing."""
+    return json.dumps(data, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+@lru_cache(maxsize=256)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def _not_finite(value: float) -> str:
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _is_not_finite(value: object) -> bool:
+    return isinstance(value, str) and value in _NOT_FINITE
+
+
+def _key(key: object) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"keys of JSON objects are text, got {key!r}")
+    return key
+
+
+def _sentence(refused: ValidationError, strict: bool = False) -> str:
+    """The first of pydantic's complaints as one line: where, the rule, the value.
+
+    A strict reading also complains of numbers written as words; these are left to the second reading.
+    """
+    problems = refused.errors(include_url=False)
+    problem = next((p for p in problems if not (strict and _is_not_finite(p["input"]))), None)
+    if problem is None:
+        return ""
+    place = _place(problem["loc"])
+    if problem["type"] == "unexpected_keyword_argument":
+        return f"there is no field {place!r}; remove it or correct its name"
+    if problem["type"] == "missing":
+        return f"the field {place!r} is missing"
+    rule = problem["msg"][0].lower() + problem["msg"][1:]
+    if problem["type"] == "json_invalid":
+        return rule
+    value = repr(problem["input"])
+    shown = value if len(value) <= 80 else value[:77] + "..."
+    return f"{place or 'the value'}: {rule.removeprefix('input ')}, got {shown}"
+
+
+def _place(location: Iterable[str | int]) -> str:
+    """("a", "rows", 2) as "a.rows[2]"."""
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")

@@ -1,0 +1,264 @@
+"""The run: repeats a method's step, remembers every one, and says at the end whether the prompt is better.
+
+run = Run.create(folder, plan)        # or Run.open(folder)
+for record in run.until(no_gain(10)):  # limits of the plan apply as well
+    ...
+result = run.finish()
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from steepest import codec, spec
+from steepest.calls import CallLog
+from steepest.context import Context, World
+from steepest.errors import BudgetSpent, SpecError, StateError
+from steepest.events import Audience, JournalRepaired, Observer, RunStarted, StepCommitted, StepStarted
+from steepest.ledger import UNLIMITED, Ledger, Limits
+from steepest.models.opening import opened
+from steepest.plan import Method, Plan, check
+from steepest.records import StepRecord, elapsed, total_usage
+from steepest.results import Result
+from steepest.runfolder import ModelInfo, RunFolder, RunInfo, restore
+from steepest.stops import Stop, of_limits
+from steepest.tasks.metrics import open_metric
+from steepest.tasks.task import Task, Template
+from steepest.types import Candidate, Example, Scored, Usage
+
+__all__ = ["Limits", "Method", "Run", "Plan", "StepRecord"]
+
+
+class Run:
+    """A run and its folder. A step is committed whole or not at all; any error leaves the last commit standing."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        info: RunInfo,
+        method: Method,
+        world: World,
+        test: Sequence[Example],
+        records: Sequence[StepRecord] = (),
+    ) -> None:
+        """Use `create` or `open`."""
+        self.info = info
+        self.method = method
+        self.limits = info.limits
+        self.stopped = ""
+        """Why `until` ended; empty while it has not."""
+        self._folder = folder
+        self._world = world
+        self._test = test
+        self._records = list(records)
+
+    @classmethod
+    def create(cls, path: Path, plan: Plan, observers: Iterable[Observer] = ()) -> Run:
+        """A new run in a folder that is empty or not there. Everything is checked before anything is written."""
+        folder = RunFolder(path)
+        folder.check_free()
+        info = check(plan)
+        folder.create(info, {"train": plan.task.train, "dev": plan.task.dev, "test": plan.test})
+        world = World(plan.task, plan.roles, CallLog(folder.journal), plan.seed, Audience(observers))
+        return cls(folder, info, plan.method, world, plan.test)._announced()
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        limits: Limits = UNLIMITED,
+        models: Mapping[str, Any] | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> Run:
+        """The run in a folder, to go on with. `limits` replace the recorded ones where given.
+
+        Models are opened by their recorded names, save those of the roles in `models`. StateError where the method
+        has another version than the run, or a model another id.
+        """
+        folder = RunFolder(path)
+        info = folder.info()
+        method = _method_of(info, path)
+        audience = Audience(observers)
+        task, test, records = _task_of(info, folder), folder.rows("test"), folder.steps(method.State)
+        roles = _models_of(info, models or {}, path)
+        log = CallLog(folder.journal)
+        if log.removed:
+            audience(JournalRepaired(str(log.path), log.removed))
+        run = cls(folder, info, method, World(task, roles, log, info.seed, audience), test, records)
+        run.limits = Limits(**{**_given(info.limits), **_given(limits)})
+        return run._announced()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._world.log.close()
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self._folder.path
+
+    @property
+    def task(self) -> Task:
+        """The task, without its test rows."""
+        return self._world.task
+
+    @property
+    def records(self) -> tuple[StepRecord, ...]:
+        """All committed steps."""
+        return tuple(self._records)
+
+    def advance(self) -> StepRecord:
+        """Do and commit one step; the first is the method's `init`. Whatever it raises, nothing has changed."""
+        step, started = len(self._records), time.perf_counter()
+        self._world.tell(StepStarted(step))
+        ledger = Ledger(self._world.log, step, self.limits, total_usage(self._records))
+        ctx = Context(self._world, ledger)
+        state = self.method.step(self._records[-1].state, ctx) if self._records else self.method.init(ctx)
+        best = self.method.best(state)
+        measured = self._measure(best.candidate, step, ledger.settled)
+        seconds = time.perf_counter() - started
+        record = StepRecord(
+            step, state, best, measured.scored, ctx.trials, ctx.usage, measured.usage, round(seconds, 6)
+        )
+        # What goes on is what the file says, so that a resumed run goes on from the very same values.
+        record = restore(codec.encode(record), self.method.State, f"step {step}")
+        self._folder.commit(record)
+        self._records.append(record)
+        self._tell_committed(record)
+        return record
+
+    def until(self, *stops: Stop) -> Iterator[StepRecord]:
+        """Step after step, until a stop or a limit ends it; `stopped` then says why."""
+        ends = (*stops, *of_limits(self.limits))
+        if not ends:
+            raise SpecError("a run needs a stop or a limit, got neither; give for example a number of steps")
+        self.stopped = ""
+        while not self.stopped:
+            reasons = (stop(self._records) for stop in ends) if self._records else ()
+            self.stopped = next((reason for reason in reasons if reason), "")
+            if self.stopped:
+                return
+            try:
+                record = self.advance()
+            except BudgetSpent as spent:
+                if not self._records:
+                    raise
+                self.stopped = str(spent)
+                return
+            yield record
+
+    def finish(self, stopped: str = "") -> Result:
+        """Open the test rows, compare the best prompt with the initial one, write result.json. `stopped` says why
+        the run ended, where `until` has not found a reason.
+        """
+        from steepest.finishing import conclude
+
+        if not self._records:
+            raise StateError(f"a run has a result after its first step, and {self.path} has none; resume it")
+        return conclude(self._folder, self.info, self._world, self._test, self._records, self.stopped or stopped)
+
+    def _measure(self, best: Candidate, step: int, settled: frozenset[str]) -> _Measured:
+        """The referee: `best` on all dev rows, and at step 0 the initial prompt too, outside the method's budget."""
+        ledger = Ledger(self._world.log, step, UNLIMITED, Usage(), settled)
+        ctx = Context(self._world, ledger, "referee")
+        initial = Candidate(self.info.prompt)
+        candidates = [best] if step or best.id == initial.id else [best, initial]
+        return _Measured(ctx.score(candidates, self.task.dev)[0], ledger.usage)
+
+    def _announced(self) -> Run:
+        info = self.info
+        self._world.tell(
+            RunStarted(
+                run=self.path.name,
+                method=str(info.method["use"]),
+                task=info.task.name,
+                models={role: model.name for role, model in info.models.items()},
+                prompt=info.prompt,
+                seed=info.seed,
+                limits=self.limits,
+                committed=len(self._records),
+            )
+        )
+        return self
+
+    def _tell_committed(self, record: StepRecord) -> None:
+        total = total_usage(self._records)
+        self._world.tell(
+            StepCommitted(
+                step=record.step,
+                best=record.best,
+                referee=record.referee,
+                usage=record.usage,
+                total=total,
+                seconds=record.seconds,
+                elapsed=elapsed(self._records),
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    scored: Scored
+    usage: Usage
+
+
+def _method_of(info: RunInfo, path: Path) -> Method:
+    method: Method = spec.build(info.method)
+    if method.version != info.method_version:
+        raise StateError(
+            f"{path} was made by version {info.method_version} of {info.method['use']!r}, and version "
+            f"{method.version} is installed; use the version of steepest that made it ({info.steepest}), "
+            "or start a new run from its best prompt"
+        )
+    return method
+
+
+def _models_of(info: RunInfo, given: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Role -> model; roles with the same name and options share one."""
+    shared: dict[str, Any] = {}
+    return {role: _model_of(role, model, given, shared, path) for role, model in info.models.items()}
+
+
+def _model_of(role: str, info: ModelInfo, given: Mapping[str, Any], shared: dict[str, Any], path: Path) -> Any:
+    name = codec.canonical([info.name, codec.encode(info.options)])
+    if role not in given and name not in shared:
+        shared[name] = opened(info.name, info.options).model
+    model = given[role] if role in given else shared[name]
+    if model.id != info.id:
+        raise StateError(
+            f"the answers in {path} are those of {info.id!r}, and the role {role!r} now has {model.id!r}; "
+            "restore the model, or start a new run"
+        )
+    return model
+
+
+def _task_of(info: RunInfo, folder: RunFolder) -> Task:
+    told = info.task
+    return Task(
+        name=told.name,
+        train=folder.rows("train"),
+        dev=folder.rows("dev"),
+        template=Template(told.layout, told.system),
+        metric=open_metric(told.metric),
+        extractor=told.extractor,
+        seeds=told.seeds,
+        max_tokens=told.max_tokens,
+    )
+
+
+def _given(limits: Limits) -> dict[str, Any]:
+    return {name: value for name, value in codec.encode(limits).items() if value is not None}

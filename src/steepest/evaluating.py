@@ -1,0 +1,64 @@
+"""One prompt on some rows, outside of any run."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from steepest import codec
+from steepest.calls import CallLog
+from steepest.context import Context, World
+from steepest.errors import SpecError, nearest
+from steepest.ledger import UNLIMITED, Ledger
+from steepest.models.opening import Opened
+from steepest.reporting import statistics
+from steepest.results import Estimate, Faults, Spent
+from steepest.tasks.source import SPLITS, TaskSource
+from steepest.types import Candidate, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How good a prompt is on some rows."""
+
+    prompt: str
+    score: Estimate
+    """Mean score, with its 95 % interval."""
+    answers: Faults
+    usage: Spent
+    task: str
+    model: str
+    split: str
+
+    def to_json(self) -> codec.JSON:
+        """Plain data, as `steepest eval --json` prints it."""
+        return codec.encode(self)
+
+
+def measure(prompt: str, source: TaskSource, split: str, model: Opened) -> Measured:
+    """`prompt` on the rows of a split, greedily. Raises SpecError for an unknown split."""
+    if split not in SPLITS:
+        raise SpecError(f"a split is train, dev or test, got {split!r}; {nearest(split, SPLITS)}")
+    started = time.perf_counter()
+    with TemporaryDirectory() as folder, CallLog(Path(folder) / "calls.jsonl") as log:
+        world = World(source.task, {"task": model.model}, log, 0, lambda event: None)
+        ctx = Context(world, Ledger(log, 0, UNLIMITED, Usage()), "finish")
+        evaluation = ctx.evaluate([Candidate(prompt)], source.rows(split))[0]
+    outcomes, usage = evaluation.outcomes, ctx.usage
+    found = statistics.interval(list(evaluation.scored.scores.values()))
+    seconds = round(time.perf_counter() - started, 6)
+    return Measured(
+        prompt=prompt,
+        score=Estimate(found.mean, found.low, found.high, found.n),
+        answers=Faults(
+            unextracted=sum(o.answer is None and o.finish != "failed" for o in outcomes),
+            unanswered=sum(o.finish == "failed" for o in outcomes),
+            truncated=sum(o.finish == "length" for o in outcomes),
+        ),
+        usage=Spent(usage.calls, usage.prompt_tokens, usage.output_tokens, usage.tokens, usage.reused, seconds),
+        task=source.task.name,
+        model=model.name,
+        split=split,
+    )

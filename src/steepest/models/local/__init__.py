@@ -1,0 +1,48 @@
+"""A transformers model in this process: the only part of the package that needs torch."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from steepest.models.local.model import LocalModel
+
+# Waiting OpenMP threads spin by default, which starves other processes on the same cores; read when torch starts.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def open_local(
+    name_or_folder: str,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    threads: int | None = None,
+    batch_tokens: int | None = None,
+    trust_remote_code: bool = False,
+) -> LocalModel:
+    """A causal language model from a folder or a Hugging Face id, frozen, with all capabilities.
+
+    Args:
+        name_or_folder: A folder that exists, else a Hugging Face id.
+        device: "cpu", "cuda", "cuda:1", "mps"; the best that there is by default.
+        dtype: "float32", "bfloat16" or "float16"; by default float32 on the CPU and the checkpoint's own elsewhere.
+        threads: CPU threads for the whole process; torch's own choice by default.
+        batch_tokens: How many tokens (prompt and answer, padding included) are decoded at once; forward and
+            backward passes take a sixteenth of it. By default what fits comfortably. Lower it when memory runs out.
+        trust_remote_code: Run code that the model's repository brings along.
+
+    Raises:
+        ModelError: nothing to open, an unusable tokenizer, an unknown device or dtype, no torch installed.
+    """
+    try:
+        from steepest.models.local.loading import load
+        from steepest.models.local.model import LocalModel
+    except ModuleNotFoundError as missing:
+        from steepest.errors import ModelError
+
+        raise ModelError(
+            f"local models need torch and transformers, got {missing}; pip install 'steepest[local]'"
+        ) from missing
+
+    return LocalModel(load(name_or_folder, device, dtype, threads, batch_tokens, trust_remote_code))

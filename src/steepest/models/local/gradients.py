@@ -1,0 +1,229 @@
+"""The white-box side: likely tokens, the loss of a row, and its gradient with respect to the prompt's tokens.
+
+The loss of a row is -log p(target) (at the objective's temperature and reduction) + fluency * prompt term, where the
+prompt term is the mean negative log-likelihood of the prompt's tokens after all that stands before them, or its
+exponential.
+
+The gradient is that of the one-hot relaxation, exact and complete: a token at position i acts as context, through
+its input embedding, on every later target token and prompt token; and with fluency > 0 it is itself one of the
+predicted tokens, whose term -log p(v | before i) is linear in its indicator. Both are included. Weights are frozen;
+tokens before the first position asked for are read without gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from steepest.errors import ModelError
+from steepest.models import Bools, Floats, Gradient, Losses, Proposals
+from steepest.models.local.batching import batches, check_fits, distinct, padded
+from steepest.models.local.layout import Layout, Placed
+from steepest.models.local.loading import Loaded
+from steepest.models.local.passes import logits_at, read
+from steepest.types import Objective, Row
+
+_PART = 8192
+"""Tokens embedded at once: a whole vocabulary may be asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the rows of one batch lose."""
+
+    loss: Any
+    """[rows], the objective; carries the graph."""
+    correct: Any
+    """[rows], whether every target token is the first choice."""
+    fluency: Any
+    """[rows], the prompt term."""
+    slope: Any
+    """[rows], d fluency / d mean negative log-likelihood."""
+    prompt_logits: Any
+    """[all prompt tokens of all rows, width]; empty where the prompt term was not asked for."""
+    read: int
+    """Tokens read without gradient."""
+    passed: int
+    """Tokens passed with the graph."""
+
+
+def propose(
+    loaded: Loaded,
+    layout: Layout,
+    rows: Sequence[Row],
+    ids: Sequence[int],
+    position: int,
+    k: int,
+    allowed: Bools | None,
+) -> Proposals:
+    """The k likeliest allowed tokens at `position`; see `WhiteBox.propose`."""
+    prefixes = [[*p.left, *ids[:position]] for p in layout.place([(row, list(ids)) for row in rows])]
+    check_fits(loaded, [len(p) for p in prefixes])
+    different, which = distinct(prefixes)
+    k = k if allowed is None else min(k, int(allowed.sum()))
+    tokens = np.empty((len(different), k), np.int64)
+    scores = np.empty((len(different), k), np.float32)
+    banned = None if allowed is None else torch.from_numpy(~allowed).to(loaded.device)
+    order = sorted(range(len(different)), key=lambda i: len(different[i]))
+    for batch in batches(order, lambda i: len(different[i]), loaded.pass_tokens):
+        inputs = padded([different[i] for i in batch], loaded.device, left=True)
+        with torch.inference_mode():
+            logits = loaded.model(
+                input_ids=inputs.ids,
+                attention_mask=inputs.mask,
+                position_ids=inputs.positions,
+                use_cache=False,
+                logits_to_keep=1,
+            ).logits[:, -1]
+            scored = logits.float().log_softmax(-1)
+            best = (scored if banned is None else scored.masked_fill(banned, -torch.inf)).topk(k)
+        tokens[batch], scores[batch] = best.indices.cpu().numpy(), best.values.cpu().numpy()
+    return Proposals(tokens[which], scores[which], sum(map(len, different)))
+
+
+def loss(
+    loaded: Loaded,
+    layout: Layout,
+    rows: Sequence[Row],
+    prompts: Sequence[Sequence[int]],
+    objective: Objective,
+) -> Losses:
+    """Loss of rows[i] under prompts[i], each different pair once; see `WhiteBox.loss`."""
+    pairs: dict[tuple[Row, tuple[int, ...]], int] = {}
+    which = [pairs.setdefault((row, tuple(prompt)), len(pairs)) for row, prompt in zip(rows, prompts, strict=True)]
+    placed = _placed(loaded, layout, [(row, list(prompt)) for row, prompt in pairs])
+    values = np.empty((3, len(placed)), np.float32)
+    tokens = 0
+    for batch in _batches(loaded, placed):
+        with torch.inference_mode():
+            terms = _terms(loaded, [placed[i] for i in batch], objective, fluent=True)
+            found = torch.stack([terms.loss, terms.fluency, terms.correct.float()])
+        values[:, batch] = found.cpu().numpy()
+        tokens += terms.read + terms.passed
+    loss, fluency, correct = values[:, which]
+    return Losses(loss, correct > 0, fluency, tokens)
+
+
+def gradient(
+    loaded: Loaded,
+    layout: Layout,
+    rows: Sequence[Row],
+    ids: Sequence[int],
+    positions: Sequence[int],
+    among: Sequence[Sequence[int]],
+    weights: Sequence[float],
+    objective: Objective,
+) -> Gradient:
+    """Gradient of sum over rows of weight * loss; see `WhiteBox.gradient`."""
+    prompt, embed = list(ids), loaded.model.get_input_embeddings()
+    fluent = objective.fluency > 0
+    first = 0 if fluent else min(positions)
+    placed = _placed(loaded, layout, [(row, prompt) for row in rows])
+    losses = np.empty(len(rows), np.float32)
+    slot = embed(torch.tensor([prompt[first:]], device=loaded.device)).detach()
+    along = torch.zeros_like(slot[0], dtype=torch.float32)  # [prompt tokens from `first` on, hidden]
+    # [positions, width]: how the prompt's own likelihood changes with its tokens
+    own = torch.zeros((len(positions), loaded.width if fluent else 0), device=loaded.device)
+    tokens = 0
+    for batch in _batches(loaded, placed):
+        weight = torch.tensor([weights[i] for i in batch], dtype=torch.float32, device=loaded.device)
+        with torch.enable_grad():
+            leaf = slot.clone().requires_grad_()
+            terms = _terms(loaded, [placed[i] for i in batch], objective, fluent, first, leaf)
+            (found,) = torch.autograd.grad((weight * terms.loss).sum(), leaf)
+        along += found[0].float()
+        losses[batch] = terms.loss.detach().cpu().numpy()
+        tokens += terms.read + 2 * terms.passed
+        if fluent:
+            scored = terms.prompt_logits.detach().view(len(batch), len(prompt), -1)[:, list(positions)]
+            share = -objective.fluency / len(prompt) * weight * terms.slope
+            own += torch.einsum("r,rpv->pv", share, scored.log_softmax(-1))
+    with torch.no_grad():
+        values = _changes(embed, along[[p - first for p in positions]], own, [prompt[p] for p in positions], among)
+    return Gradient(values, losses, tokens)
+
+
+def _changes(embed: Any, along: Any, own: Any, here: Sequence[int], among: Sequence[Sequence[int]]) -> list[Floats]:
+    """For each position, what each token of its set would change relative to the token that stands there."""
+    tokens, where = np.unique(np.concatenate([here, *among]).astype(np.int64), return_inverse=True)
+    index = torch.from_numpy(tokens).to(along.device)
+    scores = torch.cat([embed(part).float() @ along.T for part in index.split(_PART)])  # [tokens, positions]
+    if own.shape[1]:
+        scores = scores + own[:, index].T
+    found = scores.cpu().numpy()
+    current = found[where[: len(here)], np.arange(len(here))]
+    sets = np.split(where[len(here) :], np.cumsum([len(a) for a in among])[:-1])
+    return [found[chosen, i] - current[i] for i, chosen in enumerate(sets)]
+
+
+def _placed(loaded: Loaded, layout: Layout, pairs: Sequence[tuple[Row, list[int]]]) -> list[Placed]:
+    placed = layout.place(pairs)
+    for (row, _), place in zip(pairs, placed, strict=True):
+        if not place.target:
+            raise ModelError(
+                f"a row needs a target to have a loss, got {row.target!r} after {row.reply[-40:]!r}; give its answer"
+            )
+    check_fits(loaded, [len(p) for p in placed])
+    return placed
+
+
+def _batches(loaded: Loaded, placed: Sequence[Placed]) -> Iterator[list[int]]:
+    # Rows with the same beginning next to each other: it is then read once.
+    order = sorted(range(len(placed)), key=lambda i: (len(placed[i]) - len(placed[i].left), placed[i].left))
+    return batches(order, lambda i: len(placed[i]), loaded.pass_tokens)
+
+
+def _terms(
+    loaded: Loaded, placed: Sequence[Placed], objective: Objective, fluent: bool, first: int = 0, slot: Any = None
+) -> Terms:
+    """The losses of a batch; `slot` [1, prompt tokens from `first` on, hidden] stands for the prompt's embeddings."""
+    device = loaded.device
+    heads = [[*p.left, *p.prompt[:first]] for p in placed]
+    past = read(loaded, [head[:-1] for head in heads])
+    suffix = padded(
+        [[head[-1], *p.prompt[first:], *p.right, *p.target[:-1]] for head, p in zip(heads, placed, strict=True)],
+        device,
+        left=False,
+    )
+    embeddings = loaded.model.get_input_embeddings()(suffix.ids)
+    if slot is not None:
+        slots = slot.expand(len(placed), -1, -1)
+        embeddings = torch.cat([embeddings[:, :1], slots, embeddings[:, 1 + slot.shape[1] :]], 1)
+    spoken = _Places([0] * len(placed), [p.prompt if fluent else [] for p in placed], device)
+    asked = _Places([len(p.prompt) - first + len(p.right) for p in placed], [p.target for p in placed], device)
+    rows, columns = torch.cat([spoken.rows, asked.rows]), torch.cat([spoken.columns, asked.columns])
+    logits = logits_at(loaded, past, suffix, embeddings, rows, columns)
+    prompt_logits, target_logits = logits[: len(spoken.ids)], logits[len(spoken.ids) :]
+    missed = asked.total((target_logits.argmax(-1) != asked.ids).float())
+    surprise = asked.total(cross_entropy(target_logits / objective.temperature, asked.ids, reduction="none"))
+    if objective.reduction == "mean":
+        surprise = surprise / asked.counts
+    fluency = spoken.total(cross_entropy(prompt_logits, spoken.ids, reduction="none")) / spoken.counts.clamp(min=1)
+    slope = torch.ones_like(fluency)
+    if objective.fluency_form == "perplexity":
+        fluency = fluency.exp()
+        slope = fluency.detach()
+    total = surprise + objective.fluency * fluency if fluent else surprise
+    return Terms(total, missed == 0, fluency, slope, prompt_logits, past.tokens, int(suffix.lengths.sum()))
+
+
+class _Places:
+    """Where tokens of a batch are predicted: `ids[i]` of row i from column `starts[i]` on."""
+
+    def __init__(self, starts: Sequence[int], ids: Sequence[Sequence[int]], device: Any) -> None:
+        counts = np.asarray([len(i) for i in ids], np.int64)
+        rows = np.repeat(np.arange(len(ids)), counts)
+        within = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        flat = np.fromiter(chain.from_iterable(ids), np.int64, len(rows))
+        arrays = (rows, np.asarray(starts, np.int64)[rows] + within, flat, counts)
+        self.rows, self.columns, self.ids, self.counts = (torch.from_numpy(a).to(device) for a in arrays)
+
+    def total(self, values: Any) -> Any:
+        """[rows] sums of [tokens] values."""
+        return torch.zeros(len(self.counts), device=values.device).index_add(0, self.rows, values)

@@ -1,0 +1,86 @@
+"""The capabilities of a local model, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+from steepest.models import Bools, Floats, Gradient, Losses, Proposals
+from steepest.models.local import generation, gradients, scoring
+from steepest.models.local.layout import Layout
+from steepest.models.local.loading import Loaded, enough_memory
+from steepest.types import Objective, Prompt, Request, Response, Row
+
+_PLAIN = Objective()
+
+
+class LocalModel:
+    """A transformers model in this process: `Generates`, `ScoresText` and `WhiteBox`.
+
+    Answers depend on a request alone, up to rounding: the shape of a batch moves logits by about 1e-6 in float32,
+    which can decide a tie.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self._layout = Layout(loaded.tokenizer)
+
+    @property
+    def id(self) -> str:
+        """Name, a hash of weights, configuration and tokenizer, and the dtype."""
+        return self._loaded.id
+
+    @property
+    def context(self) -> int:
+        """How many tokens fit."""
+        return self._loaded.context
+
+    @cached_property
+    def vocabulary(self) -> Sequence[str]:
+        """Text of each token on its own, one for each logit; "" for special tokens and pieces of a character."""
+        known, width = self._layout.vocabulary, self._loaded.width
+        return [*known[:width], *[""] * (width - len(known))]
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
+        """See `Generates.generate`. An answer ends at the context's end as well (finish "length")."""
+        with enough_memory(self._loaded):
+            yield from generation.generate(self._loaded, self._layout, requests)
+
+    def logprobs(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Floats]:
+        """See `ScoresText.logprobs`. A token that overlaps prompt and continuation counts to the continuation."""
+        with enough_memory(self._loaded):
+            return scoring.logprobs(self._loaded, self._layout, pairs)
+
+    def encode(self, text: str, before: str = "") -> list[int]:
+        """See `WhiteBox.encode`."""
+        return self._layout.encode(text, before)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """See `WhiteBox.decode`. One leading space is left out: it is the one that a layout writes before a prompt."""
+        return self._layout.decode(ids)
+
+    def propose(
+        self, rows: Sequence[Row], ids: Sequence[int], position: int, k: int, allowed: Bools | None = None
+    ) -> Proposals:
+        """See `WhiteBox.propose`. Fewer than k where fewer are allowed; `position` may be the prompt's end."""
+        with enough_memory(self._loaded):
+            return gradients.propose(self._loaded, self._layout, rows, ids, position, k, allowed)
+
+    def gradient(
+        self,
+        rows: Sequence[Row],
+        ids: Sequence[int],
+        positions: Sequence[int],
+        among: Sequence[Sequence[int]],
+        weights: Sequence[float] | None = None,
+        objective: Objective = _PLAIN,
+    ) -> Gradient:
+        """See `WhiteBox.gradient`, and `gradients` for what is included."""
+        weights = [1.0] * len(rows) if weights is None else weights
+        with enough_memory(self._loaded):
+            return gradients.gradient(self._loaded, self._layout, rows, ids, positions, among, weights, objective)
+
+    def loss(self, rows: Sequence[Row], prompts: Sequence[Sequence[int]], objective: Objective = _PLAIN) -> Losses:
+        """See `WhiteBox.loss`."""
+        with enough_memory(self._loaded):
+            return gradients.loss(self._loaded, self._layout, rows, prompts, objective)

@@ -1,0 +1,87 @@
+"""Opening a model by its name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from steepest.errors import ModelError, nearest
+from steepest.models.scripted import Scripted, echo
+from steepest.objects import find_object
+
+NAMES: Mapping[str, str] = {
+    "bundled": "the small model that comes with the package; needs steepest[local]",
+    "hf:NAME": "a transformers model by hub name, hf:NAME, or by folder, hf:./folder; needs steepest[local]",
+    "file.py:Class": "a class of your own with `id` and `generate`",
+    "scripted": "answers from a function (option answer=file.py:function), for dry runs and tests",
+}
+"""What a model's name may be, and what it means."""
+
+_LOCAL = ("torch", "transformers", "safetensors", "tokenizers", "accelerate")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A model and how it can be opened again."""
+
+    name: str
+    model: Any
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def opened(name: str, options: Mapping[str, Any] | None = None) -> Opened:
+    """Open a model and keep its name and options, which a run folder writes down."""
+    given = dict(options or {})
+    return Opened(name, open_by_name(name, given), given)
+
+
+def open_by_name(name: str, options: Mapping[str, Any]) -> Any:
+    """The model called `name`; ModelError for an unknown name or option, or where a package is missing."""
+    if name == "bundled":
+        folder = Path(__file__).parents[1] / "bundled" / "model"
+        return _called(_open_local(name), name, options, str(folder))
+    if name.startswith("hf:"):
+        return _called(_open_local(name), name, options, name.removeprefix("hf:"))
+    if name == "scripted":
+        return _called(_scripted, name, options)
+    where, colon, _ = name.rpartition(":")
+    if colon and where.endswith(".py"):
+        return _called(find_object(name, ModelError), name, options)
+    raise ModelError(f"there is no model called {name!r}; {nearest(name, NAMES)}")
+
+
+def _called(make: Callable[..., Any], name: str, options: Mapping[str, Any], *first: str) -> Any:
+    """`make(*first, **options)`, with unknown options refused by name."""
+    known = [
+        parameter.name
+        for parameter in list(inspect.signature(make).parameters.values())[len(first) :]
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+    for option in options:
+        if option not in known:
+            hint = nearest(option, known) if known else "it takes none"
+            raise ModelError(f"the model {name!r} has no option {option!r}; {hint}")
+    return make(*first, **options)
+
+
+def _open_local(name: str) -> Callable[..., Any]:
+    try:
+        from steepest.models.local import open_local
+    except ModuleNotFoundError as missing:
+        if missing.name not in _LOCAL:
+            raise
+        raise ModelError(
+            f"the model {name!r} runs in this process and needs {missing.name}, which is not installed; "
+            "pip install 'steepest[local]'"
+        ) from missing
+    return open_local
+
+
+def _scripted(answer: str | None = None) -> Scripted:
+    """A scripted model that answers by "file.py:function", or with the last line of what it was asked."""
+    if answer is None:
+        return Scripted(echo)
+    return Scripted(find_object(answer, ModelError), f"scripted {answer}")

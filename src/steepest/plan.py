@@ -1,0 +1,138 @@
+"""What a run is made from, and the checks before anything is written or paid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Protocol
+
+from steepest import spec
+from steepest._version import __version__
+from steepest.context import Context, require
+from steepest.errors import SpecError, TaskError
+from steepest.ledger import Limits
+from steepest.models import Generates, WhiteBox
+from steepest.models.opening import Opened
+from steepest.runfolder import FORMAT, ModelInfo, RunInfo, TaskInfo, git_revision, library_versions
+from steepest.tasks.metrics import describe_metric
+from steepest.tasks.task import Task
+from steepest.types import Example, Scored
+
+
+class Method(Protocol):
+    """A prompt optimiser: a frozen dataclass of plain fields and parts, whose step is a function of its state."""
+
+    State: ClassVar[type]
+    """A frozen dataclass with a JSON form, nested in the class; all that is kept from step to step."""
+    needs: ClassVar[Mapping[str, type]]
+    """Role -> capability that its model must have; checked before anything is paid."""
+    version: ClassVar[int]
+    """Raised when State or the meaning of a step changes; runs of another version are not continued."""
+
+    def init(self, ctx: Context) -> Any:
+        """The state to begin with."""
+        ...
+
+    def step(self, state: Any, ctx: Context) -> Any:
+        """The next state."""
+        ...
+
+    def best(self, state: Any) -> Scored:
+        """The prompt to recommend after `state`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run is made from. The initial prompt is `task.seeds[0]`."""
+
+    method: Method
+    task: Task
+    test: Sequence[Example]
+    """Opened once, by `Run.finish`; methods never see it."""
+    models: Mapping[str, Opened]
+    """Role -> model; "task" answers the task."""
+    seed: int = 0
+    limits: Limits = Limits()
+    passed: Mapping[str, Any] = field(default_factory=dict)
+    """The arguments as the user gave them, for the record."""
+    origin: str = ""
+    """Where the rows came from."""
+
+    @property
+    def roles(self) -> dict[str, Any]:
+        """Role -> the model itself."""
+        return {role: opened.model for role, opened in self.models.items()}
+
+
+def check(plan: Plan) -> RunInfo:
+    """What run.json will say; an error from the tree if the run could not be carried out or told later."""
+    _check_rows(plan.task, plan.test)
+    _check_prompts(plan.task, plan.test)
+    require(plan.roles, "task", Generates)
+    for role, capability in plan.method.needs.items():
+        require(plan.roles, role, capability)
+    _check_room(plan)
+    task = plan.task
+    return RunInfo(
+        format=FORMAT,
+        steepest=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        method=spec.describe(plan.method),
+        method_version=plan.method.version,
+        passed=plan.passed,
+        task=TaskInfo(
+            name=task.name,
+            layout=task.template.layout,
+            system=task.template.system,
+            extractor=task.extractor,
+            metric=describe_metric(task.metric),
+            max_tokens=task.max_tokens,
+            seeds=tuple(task.seeds),
+            origin=plan.origin,
+        ),
+        models={role: ModelInfo(o.name, o.options, o.model.id) for role, o in plan.models.items()},
+        prompt=task.seeds[0],
+        seed=plan.seed,
+        limits=plan.limits,
+        versions=library_versions(),
+        git=git_revision(),
+    )
+
+
+def _check_rows(task: Task, test: Sequence[Example]) -> None:
+    seen: dict[str, str] = {}
+    for name, rows in (("train", task.train), ("dev", task.dev), ("test", test)):
+        if not rows:
+            raise TaskError(f"a run needs rows for train, dev and test, got none for {name}; give more rows")
+        for example in rows:
+            if example.id in seen:
+                raise TaskError(
+                    f"the ids of rows must differ, got {example.id!r} in {seen[example.id]} and {name}; "
+                    "remove the duplicate"
+                )
+            seen[example.id] = name
+
+
+def _check_prompts(task: Task, test: Sequence[Example]) -> None:
+    if not task.seeds or not task.seeds[0].strip():
+        raise SpecError("a run needs an initial prompt that is not blank, got none; try 'Answer the question.'")
+    for example in (*task.train, *task.dev, *test):
+        task.template.render(task.seeds[0], example)
+
+
+def _check_room(plan: Plan) -> None:
+    """Every row under the initial prompt must fit the models that can tell how much they hold."""
+    task = plan.task
+    model = plan.models["task"].model
+    if not isinstance(model, WhiteBox):
+        return
+    for example in (*task.train, *task.dev, *plan.test):
+        messages = task.template.render(task.seeds[0], example)
+        tokens = sum(len(model.encode(message.content)) for message in messages)
+        if tokens >= model.context:
+            raise SpecError(
+                f"question and prompt must leave room for an answer in the model's {model.context:,} tokens, "
+                f"got {tokens:,} with row {example.id!r}; shorten the prompt, drop the row or take another model"
+            )

@@ -1,0 +1,228 @@
+"""The report of a run as one HTML page: no scripts, nothing loaded from anywhere, readable on paper."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+
+from steepest.reporting.figures import SHARES, gain_scale, interval_bar, tick_labels
+from steepest.reporting.markup import NOTHING, Html, element, join, prose
+from steepest.reporting.outcomes import outcomes_section
+from steepest.reporting.read import Tables, read_run
+from steepest.reporting.search import marked, returned, search_section
+from steepest.reporting.statistics import p_text, percent
+from steepest.reporting.words import (
+    advice,
+    command,
+    effort,
+    headline,
+    lead,
+    measure,
+    points,
+    resumption,
+    test_name,
+)
+from steepest.results import Estimate, Result
+from steepest.types import Usage
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+_MARKS = {"better": "▲", "no_difference": "=", "worse": "▼", "": "…"}
+
+
+def write(folder: Path) -> Path:
+    """Write `folder`/report.html, whole or not at all, and return its path; StateError where it is no run folder."""
+    path, unfinished = folder / "report.html", folder / "report.html.tmp"
+    unfinished.write_text(page(read_run(folder)), "utf-8")
+    os.replace(unfinished, path)
+    return path
+
+
+def page(tables: Tables) -> str:
+    """The page's text."""
+    style = files("steepest.reporting").joinpath("report.css").read_text("utf-8")
+    title = f"{headline(tables.result)} {tables.folder.name}"
+    head = element(
+        "head",
+        "",
+        element("meta", {"charset": "utf-8"}),
+        element("meta", {"http-equiv": "Content-Security-Policy", "content": _POLICY}),
+        element("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}),
+        element("meta", {"name": "color-scheme", "content": "light dark"}),
+        element("title", "", title),
+        Html(f"<style>{style}</style>"),
+    )
+    body = element(
+        "body",
+        "",
+        element(
+            "main",
+            "",
+            _masthead(tables),
+            _verdict(tables),
+            _prompts(tables),
+            outcomes_section(tables),
+            search_section(tables),
+            _cost(tables),
+            _again(tables),
+        ),
+    )
+    return "<!doctype html>\n" + element("html", {"lang": "en"}, head, body) + "\n"
+
+
+def _masthead(tables: Tables) -> Html:
+    spec = tables.spec
+    models = ", ".join(
+        str(model["name"]) if role == "task" else f"{model['name']} as {role}" for role, model in spec.models.items()
+    )
+    facts = [f"{spec.method['use']} on {spec.task['name']}", models, f"seed {spec.seed}", spec.created[:10]]
+    return element(
+        "header",
+        "",
+        element("span", "brand", "Steepest"),
+        element("span", "facts", " · ".join(facts)),
+    )
+
+
+def _verdict(tables: Tables) -> Html:
+    result = tables.result
+    kind = result.verdict if result else ""
+    mark = element("span", {"class": "mark", "aria-hidden": "true"}, _MARKS[kind])
+    said = advice(tables)
+    return element(
+        "section",
+        f"verdict {kind}",
+        element("h1", "", mark, headline(result)),
+        element("p", "lead", prose(lead(tables))),
+        element("p", "lead", prose(said)) if said else NOTHING,
+        _contest(tables, result) if result else element("pre", "command", resumption(tables)),
+    )
+
+
+def _contest(tables: Tables, result: Result) -> Html:
+    """Both accuracies and their difference, drawn."""
+    test = result.test
+    gains = gain_scale(test.difference.low, test.difference.high)
+    changed = result.prompt.initial != result.prompt.best
+    rows = [_estimate("Initial prompt", test.initial, "initial")]
+    rows += [_estimate("New prompt", test.best, "best")] if changed else []
+    rows += [element("div", "ruler", tick_labels(SHARES, signed=False))]
+    if changed:
+        found = test.difference
+        spread = f"{points(found.low)} to {points(found.high)}"
+        bar = interval_bar(gains, found.low, found.mean, found.high, "gain", zero=0.0)
+        rows += [_drawn("Difference", bar, prose(f"{points(found.mean)} points"), prose(spread))]
+        rows += [element("div", "ruler", tick_labels(gains, signed=True))]
+    note = (
+        f"Held-out {measure(tables)} with 95 % intervals. "
+        f"The rows were opened once, at the end; nothing was chosen by them."
+    )
+    if changed:
+        note += f" Paired comparison: {test_name(tables)}, {p_text(test.p_value)}."
+    return element("div", "contest", *rows, element("p", "about", prose(note)))
+
+
+def _estimate(label: str, found: Estimate, kind: str) -> Html:
+    bar = interval_bar(SHARES, found.low, found.mean, found.high, kind)
+    return _drawn(label, bar, percent(found.mean), f"{100 * found.low:.1f} to {100 * found.high:.1f}")
+
+
+def _drawn(label: str, bar: Html, number: str, spread: str) -> Html:
+    return element(
+        "div",
+        "estimate",
+        element("span", "label", label),
+        bar,
+        element("span", "value", element("b", "", number), element("small", "", spread)),
+    )
+
+
+def _prompts(tables: Tables) -> Html:
+    chosen = returned(tables)
+    initial = tables.result.prompt.initial if tables.result else tables.spec.prompt
+    best = tables.result.prompt.best if tables.result else chosen.prompt if chosen else initial
+    if initial == best:
+        return element(
+            "section",
+            "",
+            element("h2", "", "The prompt"),
+            _panel("Initial prompt", join([initial]), "initial"),
+        )
+    name = "New prompt" if tables.result else "Best prompt so far"
+    return element(
+        "section",
+        "",
+        element("h2", "", "The prompt"),
+        element(
+            "div",
+            "pair",
+            _panel("Initial prompt", marked(initial, best, "removed"), "initial"),
+            _panel(name, marked(initial, best, "added"), "best"),
+        ),
+        element(
+            "p",
+            "about",
+            element("del", "", "removed"),
+            " and ",
+            element("ins", "", "added"),
+            " words are marked.",
+        ),
+    )
+
+
+def _panel(title: str, text: Html, kind: str) -> Html:
+    return element("figure", f"panel {kind}", element("figcaption", "", title), element("blockquote", "prompt", text))
+
+
+def _cost(tables: Tables) -> Html:
+    measuring = tables.measuring
+    rows = [
+        ("The search", tables.search),
+        ("Measuring on dev and held-out rows", measuring),
+        ("Together", tables.search + measuring),
+    ]
+    head = element("tr", "", element("td"), *(element("th", {"scope": "col", "class": "n"}, t) for t in _AMOUNTS))
+    body = [
+        element(
+            "tr",
+            "",
+            element("th", {"scope": "row"}, name),
+            *(element("td", "n", f"{n:,}") for n in _amounts(used)),
+        )
+        for name, used in rows
+    ]
+    return element(
+        "section",
+        "",
+        element("h2", "", "What it cost"),
+        element("p", "about", prose(effort(tables))),
+        element("div", "wide", element("table", "cost", element("thead", "", head), element("tbody", "", *body))),
+    )
+
+
+_AMOUNTS = ("Calls", "Tokens read", "Tokens written", "Tokens")
+
+
+def _amounts(used: Usage) -> list[int]:
+    return [used.calls, used.prompt_tokens, used.output_tokens, used.tokens]
+
+
+def _again(tables: Tables) -> Html:
+    spec = tables.spec
+    versions = [("steepest", spec.steepest), *((name, v) for name, v in spec.versions.items() if v)]
+    facts = [
+        ("Method", ", ".join(f"{name} {value}" for name, value in spec.method.items() if name != "use")),
+        ("Rows", ", ".join(f"{n:,} {part}" for part, n in tables.sizes.items())),
+        ("Models", "; ".join(f"{role}: {model['id']}" for role, model in spec.models.items())),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in versions)),
+        ("Revision", spec.git or ""),
+        ("Folder", tables.folder.name),
+    ]
+    items = [x for name, text in facts if text for x in (element("dt", "", name), element("dd", "", text))]
+    return element(
+        "section",
+        "",
+        element("h2", "", "To run it again"),
+        element("pre", "command", command(tables)),
+        element("dl", "facts", *items),
+    )

@@ -1,0 +1,149 @@
+"""What reports say: the verdict, its evidence and numbers, as people read them."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from typing import Any
+
+from steepest.reporting.read import Tables
+from steepest.reporting.statistics import p_text, percent, rows_needed
+from steepest.results import Comparison, Estimate, Result
+
+HEADLINES = {
+    "better": "The new prompt is better.",
+    "no_difference": "No real difference: keep your prompt.",
+    "worse": "The new prompt is worse: keep yours.",
+}
+
+
+def headline(result: Result | None) -> str:
+    """The verdict in a few words."""
+    if result is None:
+        return "Not finished: no verdict yet."
+    if result.prompt.initial == result.prompt.best:
+        return "No better prompt was found: keep yours."
+    return HEADLINES[result.verdict]
+
+
+def lead(tables: Tables) -> str:
+    """What the verdict rests on, in a sentence or two."""
+    result = tables.result
+    if result is None:
+        return _progress(tables)
+    test = result.test
+    if result.prompt.initial == result.prompt.best:
+        return (
+            f"No prompt that was tried did better than yours on the dev rows. Yours {_reaches(tables, test.initial)}."
+        )
+    return (
+        f"The new prompt {_reaches(tables, test.best)}, the initial prompt {percent(test.initial.mean)}: "
+        f"{difference(test)}, {p_text(test.p_value)}."
+    )
+
+
+def advice(tables: Tables) -> str:
+    """How many rows would settle an open verdict; empty where that says nothing."""
+    result = tables.result
+    gain = result.test.difference.mean if result else 0.0
+    if result is None or result.verdict != "no_difference" or gain <= 0 or tables.graded:
+        return ""
+    gains = [row.gain for row in tables.rows if not math.isnan(row.gain)]
+    discordance = sum(gain != 0 for gain in gains) / len(gains)
+    return (
+        f"If the gain of {100 * gain:.1f} points is real, about {rows_needed(gain, discordance):,} held-out rows "
+        f"would show it four times in five; this run had {result.test.initial.n:,}."
+    )
+
+
+def state_of(tables: Tables) -> str:
+    """What the best prompt is called."""
+    return "returned" if tables.result else "best so far"
+
+
+def effort(tables: Tables) -> str:
+    """Steps, time, and why the search ended."""
+    result, reused = tables.result, tables.search.reused
+    seconds = result.usage.seconds if result else sum(point.seconds for point in tables.points[-1:])
+    text = f"{plural(max(len(tables.points) - 1, 0), 'step')} in {duration(seconds)}"
+    if result is not None:
+        text += f", then {duration(result.measuring.seconds)} for the held-out rows. Why it ended: {result.stopped}"
+    text += "."
+    if reused:
+        text += f" {plural(reused, 'call')} had been answered in an earlier step and cost nothing again."
+    return text
+
+
+def measure(tables: Tables) -> str:
+    """What a mean of the scores is called."""
+    return "mean score" if tables.graded else "accuracy"
+
+
+def test_name(tables: Tables) -> str:
+    """Which paired test the p-value comes from."""
+    return "sign-flip permutation test" if tables.graded else "exact McNemar test"
+
+
+def difference(test: Comparison) -> str:
+    """The difference with its interval: "+38.4 points (95 % interval +33.9 to +42.7)"."""
+    found = test.difference
+    return f"{points(found.mean)} points (95 % interval {points(found.low)} to {points(found.high)})"
+
+
+def points(share: float) -> str:
+    """A difference of shares in signed percentage points."""
+    return "0.0" if abs(share) < 5e-4 else f"{100 * share:+.1f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    whole = round(seconds)
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def plural(n: int, noun: str) -> str:
+    """ "1 step", "2,000 steps"."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def resumption(tables: Tables) -> str:
+    """The command that goes on with an unfinished run."""
+    return shlex.join(["steepest", "resume", str(tables.folder)])
+
+
+def command(tables: Tables) -> str:
+    """The command that does the same again, from the arguments as they were given."""
+    parts = ["steepest", "run", str(tables.spec.method["use"])]
+    for name, value in (tables.spec.passed or _arguments(tables)).items():
+        for item in value if isinstance(value, list) else [value]:
+            parts += [f"--{name.replace('_', '-')}", str(item)]
+    return shlex.join(parts)
+
+
+def _arguments(tables: Tables) -> dict[str, Any]:
+    """Where none were kept, the same rows, model, prompt and limits."""
+    spec = tables.spec
+    models = {"model" if role == "task" else role: model["name"] for role, model in spec.models.items()}
+    limits = {name: limit for name, limit in spec.limits.items() if limit is not None}
+    return {"task": tables.folder, **models, "prompt": spec.prompt, "seed": spec.seed, **limits}
+
+
+def _reaches(tables: Tables, found: Estimate) -> str:
+    rows = plural(found.n, "held-out row")
+    if tables.graded:
+        return f"scores {percent(found.mean)} on average on {rows}"
+    return f"answers {percent(found.mean)} of {rows} correctly"
+
+
+def _progress(tables: Tables) -> str:
+    winner = tables.winner
+    if winner is None:
+        return "No step is committed yet."
+    return (
+        f"{plural(tables.points[-1].step, 'step')} done. The best prompt so far reaches {percent(winner.dev.mean)} on "
+        f"{winner.dev.n:,} dev rows, which chose it; the held-out rows are opened at the end."
+    )

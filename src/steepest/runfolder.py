@@ -1,0 +1,211 @@
+"""A run's folder: everything needed to go on, to report and to do it again, as plain JSON.
+
+run.json          what was asked for, with every default spelled out; made with the folder, never changed
+data/*.jsonl      the rows: train, dev, test
+steps/00000.json  one file per committed step, never changed
+calls.jsonl       the journal of model calls
+result.json       the answer, with test.jsonl, the test rows under both prompts
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from steepest import codec
+from steepest._version import __version__
+from steepest.errors import StateError
+from steepest.ledger import Limits
+from steepest.records import StepRecord
+from steepest.types import Example
+
+FORMAT = 1
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInfo:
+    """What run.json says of the task; its rows are in data/."""
+
+    name: str
+    layout: str
+    system: str
+    extractor: str
+    metric: Mapping[str, Any]
+    max_tokens: int
+    seeds: tuple[str, ...]
+    origin: str
+    """Where the rows came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What run.json says of a model."""
+
+    name: str
+    options: Mapping[str, Any]
+    id: str
+    """Its id when the run was made; answers of another one cannot be mixed in."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """The content of run.json."""
+
+    format: int
+    steepest: str
+    created: str
+    """ISO 8601, UTC."""
+    method: Mapping[str, Any]
+    """Full spec."""
+    method_version: int
+    passed: Mapping[str, Any]
+    """The arguments as they were given."""
+    task: TaskInfo
+    models: Mapping[str, ModelInfo]
+    prompt: str
+    """The initial prompt."""
+    seed: int
+    limits: Limits
+    versions: Mapping[str, str]
+    git: str | None
+    """Revision of the working folder, where it is a git checkout."""
+
+
+class RunFolder:
+    """Reads and writes one run folder. Files appear whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def journal(self) -> Path:
+        """Where the calls are written."""
+        return self.path / "calls.jsonl"
+
+    def check_free(self) -> None:
+        """StateError if something is there already."""
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise StateError(
+                f"a new run needs a folder that is empty or not there, got {self.path}; "
+                "name another one, or go on with `steepest resume`"
+            )
+
+    def create(self, info: RunInfo, splits: Mapping[str, Sequence[Example]]) -> None:
+        """Make the folder; run.json comes last, so that a folder with it is complete."""
+        (self.path / "data").mkdir(parents=True, exist_ok=True)
+        (self.path / "steps").mkdir(exist_ok=True)
+        for name in SPLITS:
+            self.write_lines(f"data/{name}.jsonl", splits[name])
+        self.write("run.json", info)
+
+    def info(self) -> RunInfo:
+        """The content of run.json; StateError if it cannot be read or has another format."""
+        path = self.path / "run.json"
+        if not path.is_file():
+            raise StateError(f"a run folder holds run.json, and {self.path} does not; correct the path")
+        data = self._load(path)
+        found = data.get("format") if isinstance(data, dict) else None
+        if found != FORMAT:
+            raise StateError(
+                f"{path} has format {found!r} and this version ({__version__}) reads format {FORMAT}; "
+                "use the version that wrote it, or start a new run from its best prompt"
+            )
+        info: RunInfo = codec.decode(RunInfo, data, str(path), StateError)
+        return info
+
+    def rows(self, split: str) -> tuple[Example, ...]:
+        """The rows of a split."""
+        path = self.path / "data" / f"{split}.jsonl"
+        lines = self._text(path).splitlines()
+        return tuple(
+            codec.read(Example, line, f"{path} line {number}", StateError) for number, line in enumerate(lines, start=1)
+        )
+
+    def steps(self, state: type) -> list[StepRecord]:
+        """All committed steps, with states of type `state`."""
+        paths = sorted((self.path / "steps").glob("*.json"))
+        for number, path in enumerate(paths):
+            if path.name != _step_name(number):
+                raise StateError(
+                    f"steps are numbered without gaps, got {path.name} where {_step_name(number)} was due in "
+                    f"{path.parent}; restore the missing file, or delete the later ones"
+                )
+        return [restore(self._load(path), state, str(path)) for path in paths]
+
+    def commit(self, record: StepRecord) -> None:
+        """Write a step down."""
+        self.write(f"steps/{_step_name(record.step)}", record)
+
+    def write(self, name: str, value: object) -> None:
+        """Write a JSON file."""
+        self._replace(name, json.dumps(codec.encode(value), ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+
+    def write_lines(self, name: str, values: Iterable[object]) -> None:
+        """Write a JSON-lines file."""
+        self._replace(name, "".join(codec.dumps(value) + "\n" for value in values))
+
+    def _replace(self, name: str, text: str) -> None:
+        path = self.path / name
+        draft = path.with_name(path.name + ".tmp")
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, path)
+
+    def _load(self, path: Path) -> codec.JSON:
+        try:
+            return json.loads(self._text(path))
+        except ValueError as garbled:
+            raise StateError(f"{path} is not JSON ({garbled}); restore the file or start a new run") from None
+
+    def _text(self, path: Path) -> str:
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as unreadable:
+            raise StateError(f"{path} cannot be read ({unreadable}); restore the file") from unreadable
+
+
+def restore(data: codec.JSON, state: type, what: str) -> StepRecord:
+    """A step record from its JSON, its state as type `state`; StateError where they do not fit."""
+    record: StepRecord = codec.decode(StepRecord, data, what, StateError)
+    held = codec.decode(state, data["state"], f"{what}: state", StateError)
+    return StepRecord(
+        record.step,
+        held,
+        record.best,
+        record.referee,
+        record.trials,
+        record.usage,
+        record.referee_usage,
+        record.seconds,
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the installed packages that answers depend on."""
+    found = {"python": sys.version.split()[0]}
+    for name in ("numpy", "torch", "transformers", "tokenizers"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_revision() -> str | None:
+    """The git revision of the working folder; None outside a checkout or without git."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def _step_name(step: int) -> str:
+    return f"{step:05d}.json"

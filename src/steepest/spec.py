@@ -1,0 +1,220 @@
+"""Names to components and back: {"use": "greater", "mu": 3} <-> Greater(mu=3).
+
+A component is a frozen dataclass of plain fields and further components. Names are looked up in the literal table
+below, then among the entry points of the group "steepest", then as "file.py:Class" or "module:Class".
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import typing
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from types import NoneType, UnionType
+from typing import Any, Protocol
+
+from steepest import codec
+from steepest.errors import SpecError, nearest
+from steepest.objects import find_object, name_of
+
+METHODS: Mapping[str, str] = {"greater": "steepest.methods.greater:Greater"}
+
+Spec = Mapping[str, Any]
+
+_WORDS: Mapping[str, Any] = {"true": True, "false": False, "null": None, "none": None}
+
+
+def names() -> list[str]:
+    """All method names that need no colon: built in, then of installed packages."""
+    return [*METHODS, *sorted(_entries())]
+
+
+def locate(name: str) -> type[Any]:
+    """The component class called `name`; SpecError with the nearest name where there is none."""
+    if ":" in name or name in METHODS:
+        found = find_object(METHODS.get(name, name), SpecError)
+    else:
+        entries = _entries()
+        if name not in entries:
+            hint = nearest(name, [*METHODS, *entries])
+            raise SpecError(f"there is no method or part called {name!r}; {hint} (or write file.py:Class)")
+        found = entries[name].load()
+    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+        raise SpecError(f"a component must be a frozen dataclass, got {found!r} for {name}; decorate it as one")
+    return found
+
+
+def build(spec: str | Spec) -> Any:
+    """The component that a name or a nested spec describes; every key is checked, defaults fill the rest."""
+    given: Spec = {"use": spec} if isinstance(spec, str) else spec
+    if "use" not in given:
+        raise SpecError(f"a component's spec needs the key 'use' with its name, got {dict(given)!r}")
+    name = given["use"]
+    if not isinstance(name, str):
+        raise SpecError(f"a component's name must be text, got {name!r}")
+    return _make(locate(name), {key: value for key, value in given.items() if key != "use"}, name)
+
+
+def describe(component: Any) -> dict[str, Any]:
+    """The full spec of a component, defaults included: `build(describe(c)) == c`."""
+    kind = type(component)
+    return {"use": _short_name(kind), **_fields(component)}
+
+
+def with_settings(spec: str | Spec, assignments: Sequence[str]) -> dict[str, Any]:
+    """`spec` changed by settings such as "mu=5" or "select.budget=300", each read as its field's type demands."""
+    changed: dict[str, Any] = {"use": spec} if isinstance(spec, str) else dict(spec)
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise SpecError(f"a setting is written name=value, got {assignment!r}; for example mu=3")
+        kind = locate(changed["use"])
+        changed = _assign(kind, changed, path.strip().split("."), text.strip(), changed["use"])
+    return changed
+
+
+def _make(kind: type[Any], given: Mapping[str, Any], where: str) -> Any:
+    hints = _hints(kind)
+    given = _with_preset(kind, given, where)
+    for key in given:
+        _known(key, hints, where)
+    values = {key: _value(hints[key], value, f"{where}: {key}") for key, value in given.items()}
+    for field in dataclasses.fields(kind):
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if field.init and required and field.name not in values:
+            raise SpecError(f"{where} needs a value for {field.name!r}, got none; set {field.name}=...")
+    try:
+        return kind(**values)
+    except ValueError as refused:
+        raise SpecError(f"{where}: {refused}") from refused
+
+
+def _with_preset(kind: type[Any], given: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """`given` over the settings of its preset, where it names one and the class offers any."""
+    presets = vars(kind).get("presets", {})
+    if "preset" not in given or "preset" in _hints(kind):
+        return given
+    name = given["preset"]
+    if name not in presets:
+        raise SpecError(f"{where} has no preset {name!r}; {nearest(str(name), presets)}")
+    return {**presets[name], **{key: value for key, value in given.items() if key != "preset"}}
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if isinstance(value, Mapping) and "use" in value:
+        return build(value)
+    if _takes_component(hint):
+        if value is None and NoneType in typing.get_args(hint):
+            return None
+        if not isinstance(value, str):
+            raise SpecError(f"{where} takes a component by name or spec, got {value!r}")
+        return build(value)
+    if isinstance(value, (list, tuple)) and any(isinstance(v, Mapping) and "use" in v for v in value):
+        return tuple(_value(Protocol, item, where) for item in value)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return _make(hint, value, where)
+    return codec.decode(hint, value, where)
+
+
+def _fields(component: Any) -> dict[str, Any]:
+    hints = _hints(type(component))
+    return {name: _plain(getattr(component, name), hint) for name, hint in hints.items()}
+
+
+def _plain(value: Any, hint: Any) -> Any:
+    """A field's value as JSON; "use" is left out where the field's type already says the class."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _fields(value) if hint is type(value) else describe(value)
+    if isinstance(value, (list, tuple)) and any(dataclasses.is_dataclass(item) for item in value):
+        return [describe(item) for item in value]
+    try:
+        return codec.encode(value)
+    except TypeError as refused:
+        raise SpecError(f"a component's fields must be plain values or components: {refused}") from refused
+
+
+def _assign(kind: type[Any], spec: Spec, path: Sequence[str], text: str, where: str) -> dict[str, Any]:
+    hints, key = _hints(kind), path[0]
+    if len(path) == 1 and (key == "use" or (key == "preset" and key not in hints)):
+        return {key: text} if key == "use" else {**spec, key: text}
+    _known(key, hints, where)
+    if len(path) == 1:
+        return {**spec, key: _parse(hints[key], text, f"{where}: {key}")}
+    inner = spec.get(key, _default(kind, key))
+    inner = {"use": inner} if isinstance(inner, str) and _takes_component(hints[key]) else inner
+    if path[1:] == ["use"]:
+        return {**spec, key: {"use": text}}
+    if not isinstance(inner, Mapping):
+        raise SpecError(f"{where}: {key} is a plain value without settings of its own, got {'.'.join(path)!r}")
+    inner_kind = locate(inner["use"]) if "use" in inner else hints[key]
+    return {**spec, key: _assign(inner_kind, inner, path[1:], text, f"{where}: {key}")}
+
+
+def _parse(hint: Any, text: str, where: str) -> Any:
+    """A setting's text as JSON data that fits `hint`: as it stands, as a literal, or as a list between commas."""
+    if _takes_component(hint):
+        return None if text.lower() == "none" and NoneType in typing.get_args(hint) else {"use": text}
+    readings: list[Any] = [text, _literal(text), [_literal(item.strip()) for item in text.split(",")]]
+    readings.append([item.strip() for item in text.split(",")])
+    for reading in readings:
+        try:
+            codec.decode(hint, reading, where)
+        except SpecError:
+            continue
+        return reading
+    codec.decode(hint, _literal(text), where)
+    raise AssertionError("the literal reading was refused a moment ago")
+
+
+def _literal(text: str) -> Any:
+    """A number, a quoted text, a list, true, false, null; otherwise the text itself."""
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    try:
+        value = ast.literal_eval(text)
+        return codec.encode(list(value) if isinstance(value, (tuple, set)) else value)
+    except (ValueError, SyntaxError, TypeError):
+        return text
+
+
+def _known(key: str, hints: Mapping[str, Any], where: str) -> None:
+    if key not in hints:
+        raise SpecError(f"{where} has no setting {key!r}; {nearest(key, hints) if hints else 'it has none at all'}")
+
+
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    """Types of the fields that the constructor takes, in order."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}
+
+
+def _default(kind: type[Any], key: str) -> Any:
+    """A field's default as JSON; None where there is none."""
+    field = next(field for field in dataclasses.fields(kind) if field.name == key)
+    if field.default_factory is not dataclasses.MISSING:
+        return _plain(field.default_factory(), _hints(kind)[key])
+    return None if field.default is dataclasses.MISSING else _plain(field.default, _hints(kind)[key])
+
+
+def _takes_component(hint: Any) -> bool:
+    """Whether a field's type is a protocol, or a protocol or None."""
+    if isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union:
+        return any(_takes_component(each) for each in typing.get_args(hint))
+    return isinstance(hint, type) and (hint is Protocol or Protocol in hint.__bases__)
+
+
+def _short_name(kind: type[Any]) -> str:
+    """The name in the table or of an entry point where there is one, else "module:Class" or "file.py:Class"."""
+    full = name_of(kind)
+    for name, target in METHODS.items():
+        if target == full:
+            return name
+    return next((name for name, entry in _entries().items() if entry.value == full), full)
+
+
+@lru_cache(maxsize=1)
+def _entries() -> Mapping[str, EntryPoint]:
+    """Entry points of installed packages, by name. Looking for them reads every package's metadata."""
+    return {entry.name: entry for entry in entry_points(group="steepest")}

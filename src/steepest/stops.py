@@ -1,0 +1,78 @@
+"""When a run ends: pure functions of the committed steps, so that a resumed run ends where an undisturbed one does.
+
+A stop is called with all committed steps, before the next begins, and gives the reason to end, or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from steepest.errors import SpecError
+from steepest.ledger import Limits
+from steepest.records import StepRecord, elapsed, total_usage
+
+Stop = Callable[[Sequence[StepRecord]], str | None]
+
+
+def after_steps(n: int) -> Stop:
+    """After step n; step 0 is the beginning."""
+    _at_least("steps", n, 0)
+    return lambda records: f"{n:,} steps done" if records[-1].step >= n else None
+
+
+def after_calls(n: int) -> Stop:
+    """Once the method has paid n calls. A limit is stricter: it is never passed, even within a step."""
+    _at_least("calls", n, 1)
+    return lambda records: f"{n:,} calls paid" if total_usage(records).calls >= n else None
+
+
+def after_tokens(n: int) -> Stop:
+    """Once the method has read and written n tokens."""
+    _at_least("tokens", n, 1)
+    return lambda records: f"{n:,} tokens read and written" if total_usage(records).tokens >= n else None
+
+
+def after_seconds(seconds: float) -> Stop:
+    """Once the committed steps took this long together; time between a crash and its resumption does not count."""
+    if not seconds > 0:
+        raise SpecError(f"the number of seconds must be above 0, got {seconds}; leave it out for no limit")
+    return lambda records: f"{seconds:g} seconds spent" if elapsed(records) >= seconds else None
+
+
+def no_gain(steps: int) -> Stop:
+    """Once the referee's best score has not risen for so many steps."""
+    _at_least("steps without gain", steps, 1)
+
+    def stop(records: Sequence[StepRecord]) -> str | None:
+        means = [record.referee.mean for record in records]
+        recent, before = means[-steps:], means[:-steps]
+        stale = bool(before) and not max(recent) > max(before)
+        return f"no gain on dev in {steps:,} steps" if stale else None
+
+    return stop
+
+
+def reached(score: float) -> Stop:
+    """Once the incumbent's mean on all dev rows is at least `score`."""
+    if not 0 < score <= 1:
+        raise SpecError(f"the score to reach must be above 0 and at most 1, got {score}; give a share such as 0.95")
+    return lambda records: f"reached {score:g} on dev" if records[-1].referee.mean >= score else None
+
+
+def of_limits(limits: Limits) -> tuple[Stop, ...]:
+    """The stops that a run's limits amount to."""
+    stops: list[Stop] = []
+    if limits.steps is not None:
+        stops.append(after_steps(limits.steps))
+    if limits.calls is not None:
+        stops.append(after_calls(limits.calls))
+    if limits.tokens is not None:
+        stops.append(after_tokens(limits.tokens))
+    if limits.seconds is not None:
+        stops.append(after_seconds(limits.seconds))
+    return tuple(stops)
+
+
+def _at_least(what: str, n: int, least: int) -> None:
+    if n < least:
+        raise SpecError(f"the number of {what} must be at least {least}, got {n}; leave it out for no limit")

@@ -1,0 +1,266 @@
+"""Typed answers: how the answer is asked for, found in an output and compared. Each kind is a metric.
+
+An extractor is text in the assistant's turn after which the bare answer follows; it names the task's whole label
+set, so that no right answer is left out. Extraction prefers what the output states ("The answer is X", \\boxed{X},
+"#### X"), then what it marks (**X**, $X$), then what its kind falls back on; of several, the last counts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from steepest.errors import TaskError
+from steepest.tasks import extract as found
+from steepest.tasks.task import Judgement
+from steepest.types import Example
+
+_MOST_LABELS = 26
+_PAIRS = (("yes", "no"), ("true", "false"), ("valid", "invalid"), ("correct", "incorrect"), ("right", "wrong"))
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number: separators, currency, units and the way of writing do not matter; its value does, exactly."""
+
+    ask: str = "Therefore, the final answer, written as a number in digits, is"
+
+    @property
+    def extractor(self) -> str:
+        """Text that asks for the number alone."""
+        return self.ask
+
+    def extract(self, output: str) -> str | None:
+        """The number in canonical form ("1234.5", "-3", "1/3"), or None."""
+        text, asked = _asked(output, self.ask)
+        stated = _last(found.statements(text), lambda s: found.number(found.clause(s)[:80]))
+        if asked:
+            return stated or found.number(text)
+        return stated or _last(found.marked(text), found.whole_number) or found.last_number(text)
+
+    def __call__(self, example: Example, output: str) -> Judgement:
+        """1 where the values are the same; a fraction also equals its rounded decimal."""
+        answer = self.extract(output)
+        return Judgement(float(answer is not None and _same_value(answer, self.gold(example.target))), answer)
+
+    def gold(self, target: str) -> str:
+        """The number alone, of a target that may hold a worked solution before "####"; TaskError if there is none."""
+        gold = _gold_number(target)
+        if gold is None:
+            raise TaskError(
+                f"where answers are numbers every target must be one, got {target!r}; choose another kind of answer, "
+                f"for example text"
+            )
+        return gold
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few labels: words, or option letters such as "(A)" (then "A", "a." and the option's text count)."""
+
+    labels: tuple[str, ...]
+    ask: str = ""
+    """Overrides the extractor, for example in the language of the data."""
+
+    def __post_init__(self) -> None:
+        if len({label.casefold() for label in self.labels}) < 2:
+            raise TaskError(f"a choice needs at least two different labels, got {list(self.labels)}; name them all")
+
+    @property
+    def extractor(self) -> str:
+        """Text that asks for the label alone, naming all of them."""
+        return self.ask or f"Therefore, the final answer (one of: {', '.join(self.labels)}) is"
+
+    def extract(self, output: str) -> str | None:
+        """The label as the task writes it, or None."""
+        return _extract_label(output, self.labels, self.extractor)
+
+    def __call__(self, example: Example, output: str) -> Judgement:
+        """1 where the label, or the text of the option it stands for, is the target's."""
+        return _judge_label(example, output, self.labels, self.extractor)
+
+    def gold(self, target: str) -> str:
+        """The label that a target stands for; TaskError if it stands for none."""
+        return _gold_label(target, self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class YesNo:
+    """One of two opposite words: Yes/No, True/False, valid/invalid."""
+
+    labels: tuple[str, str] = ("Yes", "No")
+    ask: str = ""
+    """Overrides the extractor, for example in the language of the data."""
+
+    @property
+    def extractor(self) -> str:
+        """Text that asks for one of the two words alone."""
+        return self.ask or f"Therefore, the final answer ({self.labels[0]} or {self.labels[1]}) is"
+
+    def extract(self, output: str) -> str | None:
+        """The word as the task writes it, or None."""
+        return _extract_label(output, self.labels, self.extractor)
+
+    def __call__(self, example: Example, output: str) -> Judgement:
+        """1 where the word is the target."""
+        return _judge_label(example, output, self.labels, self.extractor)
+
+    def gold(self, target: str) -> str:
+        """The label that a target stands for; TaskError if it stands for none."""
+        return _gold_label(target, self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Free text, compared without case, markup, closing punctuation, leading article and runs of white space."""
+
+    ask: str = "Therefore, the final answer is"
+
+    @property
+    def extractor(self) -> str:
+        """Text that asks for the answer alone."""
+        return self.ask
+
+    def extract(self, output: str) -> str | None:
+        """What the output states or marks last, or all of it where it is one short line; else None."""
+        text, asked = _asked(output, self.ask)
+        stated = _last(found.statements(text), lambda s: found.bare(found.clause(s)) or None)
+        if stated:
+            return stated
+        if asked:
+            return found.bare(found.clause(text)) or None
+        if marked := _last(found.marked(text), lambda s: found.bare(s) or None):
+            return marked
+        line = text.strip()
+        return found.bare(line) if line and "\n" not in line and len(line.split()) <= 20 else None
+
+    def __call__(self, example: Example, output: str) -> Judgement:
+        """1 where the texts are the same."""
+        answer = self.extract(output)
+        same = answer is not None and found.folded(answer) == found.folded(example.target)
+        return Judgement(float(same), answer)
+
+    def gold(self, target: str) -> str:
+        """The target itself."""
+        return target
+
+
+Kind = Number | Choice | YesNo | Text
+
+
+def infer(targets: Sequence[str]) -> Kind:
+    """The kind of answer that targets call for. Give the targets of all splits: the labels come from them."""
+    if targets and all(_gold_number(target) for target in targets):
+        return Number()
+    labels = labels_of(targets)
+    for pair in _PAIRS:
+        if {label.casefold() for label in labels} == set(pair):
+            first, second = sorted(labels, key=lambda label: pair.index(label.casefold()))
+            return YesNo((first, second))
+    few = len(labels) <= _MOST_LABELS and 3 * len(labels) <= len(targets)
+    if len(labels) > 1 and (few or all(map(found.letter, labels))):
+        return Choice(labels)
+    return Text()
+
+
+def labels_of(targets: Sequence[str]) -> tuple[str, ...]:
+    """Every label among the targets, as most rows write it; option letters without gaps."""
+    counts: dict[str, Counter[str]] = {}
+    for target in map(str.strip, targets):
+        counts.setdefault(found.letter(target) or target.casefold(), Counter())[target] += 1
+    written = [spellings.most_common(1)[0][0] for spellings in counts.values()]
+    marks = {mark: label for label in written if (mark := found.letter(label))}
+    if "A" in marks or any(len(label) > 1 for label in marks.values()):
+        shape = next(iter(marks.values()))
+        alphabet = (chr(code) for code in range(ord("A"), ord(max(marks)) + 1))
+        written += [_like(shape, mark) for mark in alphabet if mark not in marks]
+    return tuple(sorted(written, key=lambda label: (found.letter(label) or "~", label.casefold())))
+
+
+def _like(shape: str, mark: str) -> str:
+    """An option letter written as another one is."""
+    return "".join((mark if c.isupper() else mark.lower()) if c.isalpha() else c for c in shape)
+
+
+# -- numbers --------------------------------------------------------------------------------------------------------
+
+
+def _gold_number(target: str) -> str | None:
+    """The number that a target is, or that it ends with after "####"."""
+    return found.whole_number(found.plain(target.rpartition("####")[2]))
+
+
+def _same_value(answer: str, gold: str) -> bool:
+    if Fraction(answer) == Fraction(gold):
+        return True
+    places = len(gold.partition(".")[2])
+    return "/" in answer and "/" not in gold and places > 0 and round(Fraction(answer), places) == Fraction(gold)
+
+
+# -- labels ---------------------------------------------------------------------------------------------------------
+
+
+def _extract_label(output: str, labels: Sequence[str], extractor: str) -> str | None:
+    text, asked = _asked(output, extractor)
+
+    def stated(statement: str) -> str | None:
+        statement = found.clause(statement)
+        return found.leading(statement, labels) or next(iter(found.mentions(statement[:120], labels)), None)
+
+    answer = _last(found.statements(text), stated)
+    if asked:
+        return answer or stated(text)
+    whole = found.leading(text, labels) if len(text.split()) == 1 else None
+    marked = _last(found.marked(text), lambda part: found.leading(part, labels))
+    return answer or whole or marked or next(reversed(found.mentions(text, labels)), None)
+
+
+def _judge_label(example: Example, output: str, labels: Sequence[str], extractor: str) -> Judgement:
+    answer = _extract_label(output, labels, extractor)
+    texts = found.options(example.input) if any(map(found.letter, labels)) else {}
+    if answer is None and texts:
+        answer = _option_named(output, texts, labels)
+    if answer is None:
+        return Judgement(0.0, None)
+    gold = _gold_label(example.target, labels)
+    mark = found.letter(answer)
+    same = found.letter(gold) == mark if mark and found.letter(gold) else answer.casefold() == gold.casefold()
+    named = mark in texts and found.folded(texts[mark]) == found.folded(gold)
+    return Judgement(float(same or named), answer)
+
+
+def _option_named(output: str, texts: dict[str, str], labels: Sequence[str]) -> str | None:
+    """The label of the option whose text the output gives instead of its letter."""
+    by_letter = {found.letter(label): label for label in labels}
+    by_text = {found.folded(text): by_letter[mark] for mark, text in texts.items() if mark in by_letter}
+    text = found.plain(output)
+    stated = _last(found.statements(text), lambda s: by_text.get(found.folded(found.clause(s))))
+    mentioned = found.mentions(text, [option for option in by_text if option and not found.letter(option)])
+    return stated or (by_text[mentioned[-1]] if mentioned else None)
+
+
+def _gold_label(target: str, labels: Sequence[str]) -> str:
+    for label in labels:
+        if label.casefold() == target.strip().casefold():
+            return label
+    mark = found.letter(target)
+    for label in labels:
+        if mark and found.letter(label) == mark:
+            return label
+    raise TaskError(f"every target must be one of the labels {', '.join(labels)}, got {target!r}; add it to them")
+
+
+# -- statements -----------------------------------------------------------------------------------------------------
+
+
+def _asked(output: str, extractor: str) -> tuple[str, bool]:
+    """What follows the last extractor, where the output holds one; else all of it. As plain text."""
+    _, asked, text = output.rpartition(extractor)
+    return found.plain(text), bool(asked)
+
+
+def _last(texts: Sequence[str], read: Callable[[str], str | None]) -> str | None:
+    """What is read from the last text in which there is something to read."""
+    return next((answer for text in reversed(texts) if (answer := read(text))), None)

@@ -1,0 +1,68 @@
+"""A task together with what methods never see: its test rows, and where all of it came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from steepest import codec
+from steepest.errors import StateError
+from steepest.tasks.metrics import open_metric
+from steepest.tasks.task import Task, Template
+from steepest.types import Example
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSource:
+    """A task and its rows in three splits."""
+
+    task: Task
+    """With train and dev rows."""
+    test: tuple[Example, ...]
+    """Opened once, at the end of a run."""
+    origin: str
+    """What to give as a task or as data to have it again; "rows" where they were given from Python."""
+    notes: tuple[str, ...] = ()
+    """What reading the data brought up, such as repeated rows."""
+
+    def with_prompt(self, prompt: str) -> TaskSource:
+        """The same with another initial prompt."""
+        return replace(self, task=replace(self.task, seeds=(prompt,)))
+
+    def rows(self, split: str) -> Sequence[Example]:
+        """The rows of "train", "dev" or "test"."""
+        return {"train": self.task.train, "dev": self.task.dev, "test": self.test}[split]
+
+
+def restore_task(folder: Path) -> TaskSource:
+    """The task of a run, from its folder alone: the very rows, metric and initial prompts. Raises StateError."""
+    told = json.loads(_text(folder / "run.json"))["task"]
+    rows = {split: _rows(folder / "data" / f"{split}.jsonl") for split in SPLITS}
+    task = Task(
+        name=told["name"],
+        train=rows["train"],
+        dev=rows["dev"],
+        template=Template(told["layout"], told["system"]),
+        metric=open_metric(told["metric"]),
+        extractor=told["extractor"],
+        seeds=tuple(told["seeds"]),
+        max_tokens=told["max_tokens"],
+    )
+    return TaskSource(task, rows["test"], str(folder))
+
+
+def _rows(path: Path) -> tuple[Example, ...]:
+    lines = _text(path).split("\n")
+    return tuple(
+        codec.read(Example, line, f"{path}, line {number}", StateError) for number, line in enumerate(lines, 1) if line
+    )
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise StateError(f"a run folder holds {path.name}, got none at {str(path)!r}; correct the path or copy it back")
+    return path.read_text(encoding="utf-8")

@@ -1,0 +1,78 @@
+"""Train, dev and test by content hash: a row's split depends on that row alone, so it never moves."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from steepest.errors import TaskError
+from steepest.types import Example
+
+FEWEST = 2
+"""Rows that each split needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Shares of the rows, and the most rows that each split takes."""
+
+    train: float = 0.25
+    dev: float = 0.25
+    test: float = 0.5
+    most_train: int = 100
+    most_dev: int = 100
+    most_test: int = 500
+
+    def __post_init__(self) -> None:
+        shares = (self.train, self.dev, self.test)
+        if min(shares) <= 0 or not math.isclose(math.fsum(shares), 1.0, abs_tol=1e-6):
+            raise TaskError(f"shares of train, dev and test must be positive and sum to 1, got {shares}; correct them")
+        if min(self.most_train, self.most_dev, self.most_test) < FEWEST:
+            raise TaskError(f"most_train, most_dev and most_test must be at least {FEWEST}; raise them")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The rows, split, and what had to be said about them."""
+
+    train: tuple[Example, ...]
+    dev: tuple[Example, ...]
+    test: tuple[Example, ...]
+    notes: tuple[str, ...] = ()
+
+
+def split(examples: Sequence[Example], splits: Splits, question: Callable[[Example], str]) -> Parts:
+    """Split by a hash of the question, so that rows asking the same land together, in the order of that hash.
+
+    Rows with the same id are kept once. Where a split would take more rows than its most, those with the lowest
+    hashes stay. Raises TaskError if a split is left with fewer than two rows.
+    """
+    unique = list({example.id: example for example in reversed(examples)}.values())
+    notes = list(_notes(examples, unique, question))
+    placed = sorted((_place(question(example)), example.id, example) for example in unique)
+    shares = (
+        ("train", 0.0, splits.train, splits.most_train),
+        ("dev", splits.train, splits.train + splits.dev, splits.most_dev),
+        ("test", splits.train + splits.dev, math.inf, splits.most_test),
+    )
+    rows = {name: [e for at, _, e in placed if low <= at < high][:most] for name, low, high, most in shares}
+    if min(map(len, rows.values())) < FEWEST:
+        counts = ", ".join(f"{name} {len(part)}" for name, part in rows.items())
+        raise TaskError(
+            f"each split needs at least {FEWEST} rows, got {counts} of {len(unique)} different rows; give more"
+        )
+    return Parts(tuple(rows["train"]), tuple(rows["dev"]), tuple(rows["test"]), tuple(notes))
+
+
+def _notes(examples: Sequence[Example], unique: Sequence[Example], question: Callable[[Example], str]) -> Iterable[str]:
+    if dropped := len(examples) - len(unique):
+        yield f"{dropped} repeated rows were left out"
+    if again := len(unique) - len({question(example) for example in unique}):
+        yield f"{again} rows ask what another row asks; rows that ask the same are in the same split"
+
+
+def _place(key: str) -> float:
+    """A number in [0, 1) that depends on the text alone."""
+    return int.from_bytes(hashlib.sha256(f"split\x1f{key}".encode()).digest()[:7]) / 2**56

@@ -1,0 +1,1 @@
+"""Test doubles and the tests that every method and model must pass, for use outside the package too."""

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from steepest.bundled import source, world
+from steepest.engine import Run
+from steepest.errors import TaskError
+from steepest.tasks import BUNDLED, Choice, Number, TaskSpec, Text, YesNo, load_task
+from testing_methods import toy_plan
+
+SUMS = [{"question": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(60)]
+TASK = """
+data: rows.json
+input: question
+target: answer
+layout: "Q: {input}\\n{prompt}"
+answer: number
+prompt: [Add., Think.]
+max_tokens: 32
+splits: {train: 0.4, dev: 0.3, test: 0.3, most_train: 5}
+"""
+
+
+def task_file(folder: Path, text: str = TASK) -> Path:
+    (folder / "rows.json").write_text(json.dumps(SUMS))
+    path = folder / "sums.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_task_file_says_everything(tmp_path: Path) -> None:
+    source = load_task(task_file(tmp_path))
+    task = source.task
+    assert (task.name, task.max_tokens, task.seeds) == ("sums", 32, ("Add.", "Think."))
+    assert task.metric == Number()
+    assert task.extractor == Number().extractor
+    assert task.template.render("Add.", task.train[0])[0].content == f"Q: {task.train[0].input}\nAdd."
+    assert len(task.train) == 5
+    assert {e.input for e in (*task.train, *task.dev, *source.test)} <= {row["question"] for row in SUMS}
+
+
+def test_the_task_file_in_the_docs_works(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "tasks.md"
+    (tmp_path / "doc.yaml").write_text(page.read_text().partition("```yaml\n")[2].partition("```")[0])
+    rows = ({"question": f"q{i}", "answer": ("entailed", "not entailed")[i % 2]} for i in range(40))
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = load_task(tmp_path / "doc.yaml")
+    assert source.task.metric == Choice(("entailed", "not entailed"))
+    assert source.task.max_tokens == 512
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (("target: answer", "targt: answer"), "unknown key 'targt'; did you mean 'target'"),
+        (("most_train", "mos_train"), "splits: unknown key 'mos_train'; did you mean 'most_train'"),
+        (("max_tokens: 32", "max_tokens: many"), "max_tokens"),
+        (("max_tokens: 32", "max_tokens: 0"), "at least 1, got 0"),
+        (("{prompt}", "{promt}"), r"needs \{prompt\} exactly once"),
+        (("layout: ", "layout: ["), "line 6: not YAML"),
+        (("rows.json", "row.json"), r"must exist, got .*did you mean .*rows\.json"),
+        (("answer: number", "answer: numbr"), "did you mean 'number'"),
+        (("[Add., Think.]", '""'), "must not be empty"),
+        (("{input}\\n", "{input} {hint}"), "there is no column 'hint'"),
+        (("data: rows.json", "name: x"), "at least data"),
+    ],
+)
+def test_bad_task_files_are_refused(tmp_path: Path, changed: tuple[str, str], message: str) -> None:
+    with pytest.raises(TaskError, match=message) as caught:
+        load_task(task_file(tmp_path, TASK.replace(*changed)))
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_names_get_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="did you mean 'arithmetic'"):
+        load_task("arithmetik")
+    with pytest.raises(TaskError, match="a task file must exist"):
+        load_task(tmp_path / "none.yaml")
+
+
+def test_labels_come_from_the_rows_of_all_splits() -> None:
+    rows = [{"input": f"q{i}", "target": "yes" if i != 7 else "no"} for i in range(40)]
+    source = load_task(rows)
+    assert source.task.metric == YesNo(("yes", "no"))
+
+
+def test_worked_solutions_become_bare_answers() -> None:
+    rows = [{"input": f"q{i}", "target": f"Because of <<{i}>>.\n#### {i},000"} for i in range(40)]
+    assert {len(e.target.split()) for e in load_task(rows).test} == {1}
+
+
+def test_source_is_restored_from_a_run_folder_alone(tmp_path: Path) -> None:
+    spec = TaskSpec(SUMS, name="sums", input="question", target="answer", system="Be brief.\u2028Please.")
+    source = load_task(spec)
+    with Run.create(tmp_path / "run", toy_plan(task=source.task, test=source.test)):
+        restored = load_task(tmp_path / "run")
+    assert restored.task == source.task
+    assert restored.test == source.test
+
+
+def test_every_bundled_task_is_there() -> None:
+    assert tuple(world.TASKS) == BUNDLED
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_task_has_disjoint_splits_and_judges_its_own_answers(name: str) -> None:
+    source = load_task(name)
+    rows = (*source.task.train, *source.task.dev, *source.test)
+    assert [len(source.rows(split)) for split in ("train", "dev", "test")] == [64, 100, 300]
+    assert len({row.input for row in rows}) == 464
+    for row in rows:
+        assert source.task.metric(row, f"Steps: some. The answer is {row.target}.").score == 1.0
+        assert source.task.metric(row, f"Hm. {source.task.extractor} {row.target}").score == 1.0
+
+
+def test_bundled_rows_depend_on_the_seed_and_test_rows_not_on_the_other_sizes() -> None:
+    small = source("lies", train=4, dev=4, test=20)
+    assert small.test == source("lies", train=64, dev=4, test=20).test
+    other = source("lies", seed=1, train=4, dev=4, test=20)
+    assert {row.id for row in small.test}.isdisjoint(row.id for row in other.test)
+
+
+def test_bundled_answers_have_a_kind() -> None:
+    kinds = {name: type(load_task(name).task.metric) for name in ("arithmetic", "boolean", "shuffled")}
+    assert kinds == {"arithmetic": Number, "boolean": YesNo, "shuffled": Text}
+
+
+def test_unknown_bundled_task_is_refused() -> None:
+    with pytest.raises(TaskError, match="did you mean 'dates'"):
+        source("date")

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import steepest
+from steepest.errors import ModelError, SpecError, TaskError
+from steepest.testing.toy import toy_model, toy_world
+from steepest.types import Example
+from testing_methods import Adder
+
+WORLD = toy_world(20, 20, 40)
+ROWS = [{"question": e.input, "answer": e.target} for e in (*WORLD.task.train, *WORLD.task.dev, *WORLD.test)]
+COLUMNS: dict[str, Any] = {"input": "question", "target": "answer", "answer": "exact_match"}
+
+
+def close(example: Example, output: str) -> float:
+    return 1.0 if output == example.target else 0.5
+
+
+def optimized(folder: Path, **changed: Any) -> steepest.Result:
+    arguments = {
+        "data": ROWS,
+        "model": toy_model(),
+        "method": Adder(),
+        "steps": 4,
+        "runs": folder / "runs",
+        "quiet": True,
+        **COLUMNS,
+    }
+    return steepest.optimize("Say it.", **{**arguments, **changed})
+
+
+def test_one_call_finds_a_better_prompt_and_proves_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = optimized(tmp_path)
+    assert result.verdict == "better"
+    assert result.prompt.initial == "Say it."
+    assert result.prompt.best.startswith("Say it. ")
+    assert result.test.initial.mean < result.test.best.low < result.test.best.mean < result.test.best.high
+    assert result.test.p_value < 0.05
+    assert result.folder.parent == tmp_path / "runs"
+    assert json.loads((result.folder / "result.json").read_text())["prompt"]["best"] == result.prompt.best
+    assert (result.folder / "report.html").is_file()
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "")
+
+
+def test_the_same_seed_gives_the_same_run(tmp_path: Path) -> None:
+    first, second, other = (optimized(tmp_path, seed=seed) for seed in (5, 5, 6))
+    assert first.prompt == second.prompt
+    assert first.test == second.test
+    assert (first.usage.calls, first.usage.tokens) != (other.usage.calls, other.usage.tokens)
+
+
+def test_rows_come_from_a_file_a_spec_or_an_earlier_run_alike(tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text(json.dumps(ROWS))
+    spec = steepest.TaskSpec(ROWS, input="question", target="answer", answer="exact_match", prompt="Say it.")
+    from_rows = optimized(tmp_path)
+    none = dict.fromkeys(COLUMNS)
+    assert optimized(tmp_path, data=tmp_path / "rows.json").test == from_rows.test
+    assert optimized(tmp_path, data=spec, **none).test == from_rows.test
+    assert optimized(tmp_path, data=from_rows.folder, **none).test == from_rows.test
+
+
+def test_progress_goes_to_standard_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    optimized(tmp_path, quiet=False, steps=1)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "step 1 of 1" in said.err
+
+
+def test_resume_goes_on(tmp_path: Path) -> None:
+    whole, begun = optimized(tmp_path), optimized(tmp_path, model="scripted", options=toy_options(), steps=1)
+    resumed = steepest.resume(begun.folder, steps=4, quiet=True)
+    assert resumed.prompt == optimized(tmp_path, model="scripted", options=toy_options()).prompt
+    assert resumed.steps == whole.steps == 4
+
+
+def toy_options() -> dict[str, str]:
+    return {"answer": "steepest.testing.toy:toy_answer"}
+
+
+def test_a_run_without_limits_is_given_one(tmp_path: Path) -> None:
+    result = optimized(tmp_path, steps=None)
+    assert result.stopped == "30 steps done"
+
+
+def test_methods_come_by_name_by_settings_or_as_they_are(tmp_path: Path) -> None:
+    by_settings = optimized(tmp_path, method={"use": "testing_methods:Adder", "batch": 6})
+    assert by_settings.test == optimized(tmp_path, method=Adder(batch=6)).test
+    passed = json.loads((by_settings.folder / "run.json").read_text())["passed"]
+    assert passed["set"] == ["batch=6"]
+    assert optimized(tmp_path, method="testing_methods:Adder").test == optimized(tmp_path).test
+
+
+def test_a_function_can_be_the_metric(tmp_path: Path) -> None:
+    result = optimized(tmp_path, answer=close, steps=0)
+    assert result.test.initial.mean == 0.5
+    spec = json.loads((result.folder / "run.json").read_text())["task"]["metric"]
+    assert spec == {"use": f"{Path(__file__).resolve()}:close"}
+
+
+def test_evaluate_measures_a_prompt() -> None:
+    spec = steepest.TaskSpec(ROWS, input="question", target="answer", answer="exact_match")
+    good = steepest.evaluate("carefully stepwise check units", data=spec, model=toy_model())
+    assert (good.score.mean, good.split, good.answers.truncated) == (1.0, "test", 0)
+    assert good.score.low < 1.0 == good.score.high
+    with pytest.raises(SpecError, match="did you mean 'train'"):
+        steepest.evaluate("Say it.", data=spec, model=toy_model(), split="trian")
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"data": ROWS[:1]}, TaskError, "got 1 in the rows"),
+        ({"data": "arithmetik", **dict.fromkeys(COLUMNS)}, TaskError, "did you mean 'arithmetic'"),
+        ({"data": "arithmetic"}, SpecError, "is for rows of your own"),
+        ({"input": "qestion"}, TaskError, "did you mean 'question'"),
+        ({"method": "greatr"}, SpecError, "did you mean 'greater'"),
+        ({"model": "bundeld"}, ModelError, "did you mean 'bundled'"),
+        ({"calls": 0}, SpecError, "must be above 0"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_written(
+    tmp_path: Path, changed: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        optimized(tmp_path, **changed)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_explains_every_argument() -> None:
+    text = inspect.getdoc(steepest.optimize) or ""
+    arguments = text.partition("Args:")[2].partition("Returns:")[0]
+    for name in inspect.signature(steepest.optimize).parameters:
+        assert f"    {name}: " in arguments

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steepest.calls import CallLog
+from steepest.context import Context, World, derive, require
+from steepest.errors import BudgetSpent, ModelError
+from steepest.events import CallsAnswered, Event, TrialNoted
+from steepest.ledger import UNLIMITED, Ledger, Limits
+from steepest.models import Generates, WhiteBox
+from steepest.models.scripted import Scripted, text_of
+from steepest.tasks.metrics import Contains, ExactMatch
+from steepest.tasks.task import Judgement, Task
+from steepest.testing.toy import toy_answer, toy_world
+from steepest.types import Candidate, Example, Message, Request, Response, Trial, Usage
+
+NOTHING = Usage()
+
+
+@dataclass
+class Recorder:
+    """A scripted model that remembers its batches and answers them backwards."""
+
+    answer: Any = toy_answer
+    id: str = "recorder"
+    batches: list[list[Request]] = field(default_factory=list)
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
+        self.batches.append(list(requests))
+        yield from reversed(list(Scripted(self.answer).generate(requests)))
+
+    @property
+    def asked(self) -> list[Request]:
+        return [request for batch in self.batches for request in batch]
+
+
+@dataclass
+class Bench:
+    """A world to make contexts in."""
+
+    path: Path
+    model: Any
+    task: Task = field(default_factory=lambda: toy_world().task)
+    seed: int = 0
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.log = CallLog(self.path / "calls.jsonl")
+
+    def context(self, step: int = 1, limits: Limits = UNLIMITED, spent: Usage = NOTHING) -> Context:
+        world = World(self.task, {"task": self.model}, self.log, self.seed, self.events.append)
+        return Context(world, Ledger(self.log, step, limits, spent))
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.path.read_text().splitlines()]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path, Recorder())
+    yield bench
+    bench.log.close()
+
+
+def test_dice_depend_on_seed_step_and_label_and_nothing_else(bench: Bench) -> None:
+    roll = bench.context().rng("a").random()
+    assert bench.context().rng("a").random() == roll
+    assert bench.context(step=2).rng("a").random() != roll
+    assert bench.context().rng("b").random() != roll
+    bench.seed = 1
+    assert bench.context().rng("a").random() != roll
+
+
+def test_derived_numbers_never_change() -> None:
+    assert derive(7, "rng", "3", "minibatch") == 6519454327058892315
+    assert derive(1, "2") != derive(12)
+
+
+def test_answers_come_in_the_order_of_prompts_n_to_each(bench: Bench) -> None:
+    bench.model.answer = lambda request: f"{text_of(request.prompt)} {request.seed}"
+    answers = bench.context().generate("task", ["a", "b"], temperature=1.0, n=3)
+    assert [answer.text.split()[0] for answer in answers] == ["a", "a", "a", "b", "b", "b"]
+    assert len({answer.text for answer in answers}) == 6
+    assert len(bench.model.batches) == 1
+
+
+def test_greedy_repeats_are_one_call(bench: Bench) -> None:
+    ctx = bench.context()
+    answers = ctx.generate("task", ["a", "a"], n=2)
+    assert len(answers) == 4 and len(set(answers)) == 1
+    assert ctx.usage.calls == len(bench.model.asked) == 1
+    assert bench.model.asked[0] == Request("a", 0.0, 32)
+
+
+def test_settings_reach_the_request(bench: Bench) -> None:
+    bench.context().generate("task", ["a"], temperature=0.5, max_tokens=3, stop=["x"])
+    request = bench.model.asked[0]
+    assert (request.temperature, request.max_tokens, request.stop) == (0.5, 3, ("x",))
+    assert request.seed is not None and 0 <= request.seed < 2**31
+
+
+def test_sampling_seeds_differ_by_run_step_content_and_occurrence(bench: Bench) -> None:
+    def seeds(ctx: Context, prompt: str = "a") -> list[int | None]:
+        bench.model.batches.clear()
+        ctx.generate("task", [prompt], temperature=1.0, n=2)
+        return [request.seed for request in bench.model.asked]
+
+    ctx = bench.context(1)
+    found = [*seeds(ctx), *seeds(ctx), *seeds(ctx, "b"), *seeds(bench.context(2))]
+    bench.seed = 1
+    found += seeds(bench.context(1))
+    assert len(set(found)) == len(found) == 10
+
+
+def test_a_step_done_again_is_answered_from_the_journal(bench: Bench) -> None:
+    first = bench.context()
+    said = first.generate("task", ["a", "b"], temperature=1.0, n=2)
+    again = bench.context()
+    assert again.generate("task", ["a", "b"], temperature=1.0, n=2) == said
+    assert again.usage == first.usage
+    assert len(bench.model.batches) == 1
+
+
+def test_a_later_step_reuses_greedy_answers_for_nothing(bench: Bench) -> None:
+    bench.context(1).generate("task", ["a"])
+    later = bench.context(2)
+    later.generate("task", ["a", "b"])
+    assert later.usage.calls == 1 and later.usage.reused == 1
+    assert [request.prompt for request in bench.model.asked] == ["a", "b"]
+
+
+def test_candidates_and_examples_go_out_as_one_batch(bench: Bench) -> None:
+    ctx = bench.context()
+    evaluations = ctx.evaluate([Candidate("carefully"), Candidate("carefully stepwise")], ctx.task.train)
+    assert [len(batch) for batch in bench.model.batches] == [2 * len(ctx.task.train)]
+    assert [evaluation.scored.mean for evaluation in evaluations] == [0.25, 0.5]
+    assert [outcome.example for outcome in evaluations[1].outcomes] == list(ctx.task.train)
+    assert evaluations[0].outcomes[0].answer == evaluations[0].outcomes[0].output
+    assert bench.context().score([Candidate("carefully")], ctx.task.train) == [evaluations[0].scored]
+
+
+@dataclass(frozen=True)
+class Bracketed:
+    """Right where "[target" is in the output; no answer without a bracket."""
+
+    def __call__(self, example: Example, output: str) -> Judgement:
+        _, bracket, answer = output.rpartition("[")
+        return Judgement(float(answer == example.target), answer) if bracket else Judgement(0.0, None)
+
+
+def test_a_missing_answer_is_asked_for_once_after_the_extractor(bench: Bench) -> None:
+    rows = bench.task.train[:2]
+
+    def answer(request: Request) -> str:
+        if request.prompt[-1].role == "assistant":  # type: ignore[union-attr]
+            return rows[0].target
+        return "thinking" if rows[0].input in text_of(request.prompt) else f"so [{rows[1].target}"
+
+    bench.model.answer = answer
+    bench.task = replace(bench.task, metric=Bracketed(), extractor=" is [")
+    ctx = bench.context()
+    outcomes = ctx.evaluate([Candidate("go")], rows)[0].outcomes
+    assert [len(batch) for batch in bench.model.batches] == [2, 1]
+    asked = bench.model.batches[1][0]
+    assert asked.prompt[-1] == Message("assistant", "thinking is [") and asked.max_tokens == 16
+    assert [o.score for o in outcomes] == [1.0, 1.0]
+    assert outcomes[0].output == f"thinking is [{rows[0].target}"
+    assert outcomes[0].answer == rows[0].target
+
+
+def test_without_an_extractor_a_missing_answer_stays_missing(bench: Bench) -> None:
+    bench.model.answer = lambda _: "thinking"
+    bench.task = replace(bench.task, metric=Bracketed())
+    outcome = bench.context().evaluate([Candidate("go")], bench.task.train[:1])[0].outcomes[0]
+    assert (outcome.score, outcome.answer, outcome.output) == (0.0, None, "thinking")
+    assert len(bench.model.batches) == 1
+
+
+def test_unanswered_is_not_wrong(bench: Bench) -> None:
+    bench.model.answer = lambda _: Response("", 3, 0, "failed")
+    bench.task = replace(bench.task, metric=Bracketed(), extractor=" is [")
+    evaluation = bench.context().evaluate([Candidate("go")], bench.task.train)[0]
+    assert [o.score for o in evaluation.outcomes] == [None] * len(bench.task.train)
+    assert evaluation.scored.n == 0 and not evaluation.errors
+    assert len(bench.model.batches) == 1
+
+
+def test_the_budget_is_checked_before_a_batch_is_sent(bench: Bench) -> None:
+    ctx = bench.context(limits=Limits(calls=10), spent=Usage(calls=5))
+    ctx.generate("task", ["a", "b"])
+    with pytest.raises(BudgetSpent):
+        ctx.evaluate([Candidate("x")], ctx.task.train)
+    assert ctx.usage.calls == len(bench.model.asked) == 2
+
+
+@pytest.mark.parametrize("indices", [[0], [0, 0], [0, 1, 1], [0, 2], [-1, 0]])
+def test_a_model_that_miscounts_its_answers_is_an_error(bench: Bench, indices: list[int]) -> None:
+    class Careless:
+        id = "careless"
+
+        def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
+            yield from ((index, Response("hm")) for index in indices)
+
+    bench.model = Careless()
+    with pytest.raises(ModelError, match="must answer every request once.*'careless'"):
+        bench.context().generate("task", ["a", "b"])
+
+
+def test_an_error_keeps_what_was_answered_before_it(bench: Bench) -> None:
+    def answer(request: Request) -> str:
+        if request.prompt == "b":
+            raise ModelError("down")
+        return "fine"
+
+    bench.model = Scripted(answer)
+    with pytest.raises(ModelError, match="down"):
+        bench.context().generate("task", ["a", "b", "c"])
+    assert [line["request"]["prompt"] for line in bench.lines()] == ["a"]
+
+
+def test_the_journal_says_who_asked_what_when(bench: Bench) -> None:
+    bench.context(step=4).generate("task", [(Message("user", "hi"),)])
+    (line,) = bench.lines()
+    assert line["step"] == 4 and line["role"] == "task" and line["model"] == "recorder" and line["kind"] == "generate"
+    assert line["request"]["prompt"] == [{"role": "user", "content": "hi"}]
+    assert set(line["response"]) == {"text", "prompt_tokens", "output_tokens", "finish"}
+
+
+def test_observers_hear_of_every_answer_and_trial(bench: Bench) -> None:
+    ctx = bench.context()
+    ctx.generate("task", ["a", "b"])
+    trial = Trial(0, "a", "b", 1, -0.5, 0.25, 0.5, True)
+    ctx.note(trial)
+    assert [(e.answered, e.batch, e.usage.calls) for e in bench.events if isinstance(e, CallsAnswered)] == [
+        (1, 2, 1),
+        (2, 2, 2),
+    ]
+    assert bench.events[-1] == TrialNoted(1, trial)
+    assert ctx.trials == (trial,)
+
+
+def test_a_role_without_model_or_capability_is_refused_with_a_remedy(bench: Bench) -> None:
+    ctx = bench.context()
+    assert ctx.model("task", Generates) is bench.model
+    with pytest.raises(ModelError, match="the role 'optimizer' needs a model, got none; known: task"):
+        ctx.generate("optimizer", ["a"])
+    with pytest.raises(ModelError, match="'task' needs a model with the capability WhiteBox, got 'recorder'.*bundled"):
+        ctx.whitebox("task")
+    with pytest.raises(ModelError, match="choose one that generates text"):
+        require({"task": Mute()}, "task", Generates)
+    assert not isinstance(bench.model, WhiteBox)
+
+
+class Mute:
+    id = "mute"
+
+
+def test_metrics_see_the_example_and_the_output(bench: Bench) -> None:
+    bench.task = replace(bench.task, metric=Contains())
+    bench.model.answer = lambda request: f"It is {toy_answer(request)}."
+    assert bench.context().score([Candidate("carefully")], bench.task.train)[0].mean == 0.25
+    assert ExactMatch()(bench.task.train[0], bench.task.train[0].target).score == 1.0

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from steepest import stops
+from steepest.errors import SpecError
+from steepest.ledger import Limits
+from steepest.records import StepRecord, elapsed, total_usage, winner
+from steepest.types import Candidate, Scored, Usage
+
+
+def scored(mean: float, text: str = "p") -> Scored:
+    return Scored(Candidate(text), {} if math.isnan(mean) else {"a": mean})
+
+
+def records(means: Sequence[float]) -> list[StepRecord]:
+    return [
+        StepRecord(i, None, scored(0.0), scored(mean), (), Usage(10, 60, 40, 1), Usage(5, 5, 5), 1.5)
+        for i, mean in enumerate(means)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stop", "ends_at"),
+    [
+        (stops.after_steps(3), 3),
+        (stops.after_steps(0), 0),
+        (stops.after_calls(20), 1),
+        (stops.after_calls(21), 2),
+        (stops.after_tokens(300), 2),
+        (stops.after_seconds(4.5), 2),
+        (stops.after_seconds(4.6), 3),
+        (stops.no_gain(2), 4),
+        (stops.no_gain(1), 1),
+        (stops.reached(0.5), 2),
+        (stops.reached(0.7), 3),
+    ],
+)
+def test_each_stop_ends_at_its_step_and_not_before(stop: stops.Stop, ends_at: int) -> None:
+    history = records([0.2, 0.2, 0.6, 0.9, 0.5, 0.9, 0.9][: 7 if ends_at < 4 else 3] + [0.6, 0.6] * (ends_at == 4))
+    reasons = [stop(history[: n + 1]) for n in range(len(history))]
+    assert [i for i, reason in enumerate(reasons) if reason][0] == ends_at
+
+
+def test_no_gain_compares_with_everything_before() -> None:
+    stop = stops.no_gain(2)
+    assert stop(records([0.5, 0.4, 0.4]))
+    assert not stop(records([0.5, 0.4, 0.6]))
+    assert not stop(records([0.5, 0.4, 0.6, 0.1]))
+    assert stop(records([0.5, 0.4, 0.6, 0.1, 0.6]))
+    assert not stop(records([0.5, 0.5]))
+
+
+def test_reasons_say_what_ended_the_run() -> None:
+    history = records([0.2, 0.9])
+    found = [stops.after_steps(1), stops.after_calls(5), stops.after_tokens(5), stops.after_seconds(2)]
+    assert [stop(history) for stop in found] == [
+        "1 steps done",
+        "5 calls paid",
+        "5 tokens read and written",
+        "2 seconds spent",
+    ]
+    assert stops.no_gain(1)(records([1.0, 1.0])) == "no gain on dev in 1 steps"
+    assert stops.reached(0.9)(history) == "reached 0.9 on dev"
+
+
+def test_limits_are_stops() -> None:
+    history = records([0.2, 0.3])
+    assert stops.of_limits(Limits()) == ()
+    for limits in (Limits(steps=1), Limits(calls=20), Limits(tokens=200), Limits(seconds=3.0)):
+        (stop,) = stops.of_limits(limits)
+        assert stop(history) and not stop(history[:1])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: stops.after_steps(-1),
+        lambda: stops.after_calls(0),
+        lambda: stops.after_tokens(0),
+        lambda: stops.after_seconds(0.0),
+        lambda: stops.no_gain(0),
+        lambda: stops.reached(1.5),
+        lambda: stops.reached(math.nan),
+    ],
+)
+def test_stops_that_cannot_be_meant_are_refused(make: object) -> None:
+    with pytest.raises(SpecError, match="must be"):
+        make()  # type: ignore[operator]
+
+
+def test_sums_over_steps() -> None:
+    history = records([0.1, 0.2])
+    assert total_usage(history) == Usage(20, 120, 80, 2)
+    assert elapsed(history) == 3.0
+    assert total_usage([]) == Usage() and elapsed([]) == 0
+
+
+def test_the_winner_is_the_earlier_of_equals_and_nothing_beats_something() -> None:
+    nothing = scored(math.nan, "n")
+    a, b, c = scored(0.5, "a"), scored(0.7, "b"), scored(0.7, "c")
+    assert winner([a, b, c]) is b
+    assert winner([a, nothing]) is a
+    assert winner([nothing, a]) is a
+    assert winner([nothing]) is nothing
