@@ -20,7 +20,7 @@ from steepest.models.local import open_local
 from steepest.models.local.model import LocalModel
 from steepest.types import Request
 
-WORDS = "think step by step and answer the question with a number use only addition then give the result".split()
+WORDS = ("think", "step", "by", "answer", "the", "question", "with", "a", "number", "only", "give", "result", "12")
 
 
 def random_model(folder: Path) -> Path:
@@ -63,7 +63,7 @@ def reference(model: LocalModel, prompts: list[str], tokens: int) -> Callable[[]
         with torch.inference_mode():
             return model._loaded.model.generate(
                 input_ids=inputs, attention_mask=mask, max_new_tokens=tokens, min_new_tokens=tokens,
-                do_sample=False, pad_token_id=0,
+                do_sample=False, pad_token_id=0, use_cache=True,
             )  # fmt: skip
 
     return run

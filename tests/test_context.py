@@ -163,7 +163,7 @@ def test_a_missing_answer_is_asked_for_once_after_the_extractor(bench: Bench) ->
         return "thinking" if rows[0].input in text_of(request.prompt) else f"so [{rows[1].target}"
 
     bench.model.answer = answer
-    bench.task = replace(bench.task, metric=Bracketed(), extractor=" is [")
+    bench.task = replace(bench.task, metric=Bracketed(), extractor="is [")
     ctx = bench.context()
     outcomes = ctx.evaluate([Candidate("go")], rows)[0].outcomes
     assert [len(batch) for batch in bench.model.batches] == [2, 1]
@@ -172,6 +172,15 @@ def test_a_missing_answer_is_asked_for_once_after_the_extractor(bench: Bench) ->
     assert [o.score for o in outcomes] == [1.0, 1.0]
     assert outcomes[0].output == f"thinking is [{rows[0].target}"
     assert outcomes[0].answer == rows[0].target
+
+
+@pytest.mark.parametrize(("said", "begun"), [("So", "So is ["), ("So\n", "So\nis ["), ("", "is [")])
+def test_output_and_extractor_are_apart(bench: Bench, said: str, begun: str) -> None:
+    bench.model.answer = lambda request: "7" if request.max_tokens == 16 else said
+    bench.task = replace(bench.task, metric=Bracketed(), extractor="is [")
+    outcome = bench.context().evaluate([Candidate("go")], bench.task.train[:1])[0].outcomes[0]
+    assert bench.model.asked[-1].prompt[-1] == Message("assistant", begun)
+    assert (outcome.output, outcome.answer) == (begun + "7", "7")
 
 
 def test_without_an_extractor_a_missing_answer_stays_missing(bench: Bench) -> None:

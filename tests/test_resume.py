@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,9 +18,10 @@ from steepest.errors import ModelError, StateError
 from steepest.events import Event, JournalRepaired, RunStarted
 from steepest.ledger import Limits
 from steepest.models.scripted import Scripted
+from steepest.tasks.task import Judgement
 from steepest.testing.taps import Tap, tapped
-from steepest.testing.toy import toy_answer, toy_model
-from steepest.types import Request
+from steepest.testing.toy import toy_answer, toy_model, toy_world
+from steepest.types import Example, Request
 from testing_methods import Adder, toy_plan
 
 STEPS = 6
@@ -94,6 +95,45 @@ def test_a_finished_run_goes_on_with_a_higher_limit_as_if_it_had_never_ended(tmp
     once, twice = left_behind(tmp_path / "once"), left_behind(tmp_path / "twice")
     assert once[0] == twice[0]
     assert len(once[0]) == 6
+
+
+def test_every_look_at_the_test_rows_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    Run.create(path, toy_plan(limits=Limits(steps=1))).close()
+    counts = []
+    for steps in (1, 1, 3, 3, 4):
+        with Run.open(path, models={"task": toy_model()}, limits=Limits(steps=steps)) as run:
+            list(run.until())
+            counts.append(run.finish().test_opened)
+    assert counts == [1, 1, 2, 2, 3]
+    assert json.loads((path / "result.json").read_text())["test_opened"] == 3
+
+
+def test_rows_may_hold_any_line_separator(tmp_path: Path) -> None:
+    task = toy_world().task
+    odd = [replace(row, input=f"{row.input}\u2028a\u2029b\x85c\x0bd\re\x1c\n") for row in task.train]
+    plan = toy_plan(task=replace(task, train=odd), limits=Limits(steps=1))
+    with Run.create(tmp_path / "run", plan) as run:
+        list(run.until())
+    with Run.open(tmp_path / "run", models={"task": toy_model()}, limits=Limits(steps=2)) as run:
+        assert len(list(run.until())) == 1
+        assert run.task.train == tuple(odd)
+        assert run.finish().steps == 2
+
+
+def judged(example: Example, output: str) -> Judgement:
+    return Judgement(float(output == example.target), output[:1])
+
+
+def test_a_metric_that_says_which_answer_it_found_is_found_again(tmp_path: Path) -> None:
+    plan = toy_plan(task=replace(toy_world().task, metric=judged), limits=Limits(steps=1))
+    with Run.create(tmp_path / "run", plan) as run:
+        list(run.until())
+    with Run.open(tmp_path / "run", models={"task": toy_model()}, limits=Limits(steps=2)) as run:
+        list(run.until())
+        assert run.finish().steps == 2
+        row = run.task.dev[0]
+        assert run.task.metric(row, row.target) == Judgement(1.0, row.target[0])
 
 
 def test_a_higher_limit_continues_the_step_that_the_budget_ended(tmp_path: Path) -> None:
@@ -205,7 +245,7 @@ def edited(name: str, change: Callable[[Any], None]) -> Callable[[Path], None]:
         (edited("steps/00002.json", lambda d: d.pop("usage")), "00002.json: the field 'usage' is missing"),
         (lambda path: (path / "steps" / "00002.json").write_text('{"step"'), "00002.json is not JSON"),
         (lambda path: (path / "steps" / "00001.json").unlink(), "got 00002.json where 00001.json was due"),
-        (lambda path: (path / "data" / "dev.jsonl").unlink(), "dev.jsonl cannot be read"),
+        (lambda path: (path / "data" / "dev.jsonl").unlink(), "a run folder holds dev.jsonl, got none at"),
         (lambda path: (path / "data" / "dev.jsonl").write_text("{}\n"), "dev.jsonl line 1: the field 'id' is missing"),
         (lambda path: (path / "calls.jsonl").write_text("?\n{}\n{}\n"), "calls.jsonl line 1 is not a call"),
     ],

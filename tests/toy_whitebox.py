@@ -60,10 +60,10 @@ class ToyWhiteBox:
     def encode(self, text: str, before: str = "") -> list[int]:
         space = " " if before.endswith(" ") and not text.startswith(" ") else ""
         pieces = re.findall("|".join(map(re.escape, sorted(WORDS, key=len, reverse=True))) + "|.", space + text)
-        return [WORDS.index(piece) if piece in WORDS else -1 for piece in pieces]
+        return [WORDS.index(piece) if piece in WORDS else len(WORDS) + ord(piece) for piece in pieces]
 
     def decode(self, ids: Sequence[int]) -> str:
-        return "".join(WORDS[i] for i in ids)
+        return "".join(WORDS[i] if i < len(WORDS) else chr(i - len(WORDS)) for i in ids)
 
     def propose(
         self, rows: Sequence[Row], ids: Sequence[int], position: int, k: int, allowed: Bools | None = None
@@ -88,7 +88,7 @@ class ToyWhiteBox:
     ) -> Gradient:
         self.calls += 1
         each = HELPFUL | HARMFUL
-        signs = [-1.0 if _number(row.before) in re.findall(r"\d+", row.target) else 1.0 for row in rows]
+        signs = [-1.0 if _is_right(row) else 1.0 for row in rows]
         pull = sum(s * w for s, w in zip(signs, weights or [1.0] * len(rows), strict=True))
         values = [
             np.array(
@@ -109,12 +109,13 @@ class ToyWhiteBox:
             ]
         )
         fluency = np.array([0.1 * len(ids) for ids in prompts], dtype=np.float32)
-        loss = (np.log1p(np.exp(-2 * surplus)) + objective.fluency * fluency).astype(np.float32)
+        toward = np.array([1.0 if _is_right(row) else -1.0 for row in rows])
+        loss = (np.log1p(np.exp(-2 * toward * surplus)) + objective.fluency * fluency).astype(np.float32)
         return Losses(loss, surplus > 0, fluency, len(rows))
 
 
-def _number(before: str) -> str:
-    return before.split("?")[0].split()[-1]
+def _is_right(row: Row) -> bool:
+    return row.before.split("?")[0].split()[-1] in re.findall(r"\d+", row.target)
 
 
 def judge(example: Example, output: str) -> Judgement:

@@ -117,7 +117,8 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
     task_model = opened_model(model, options)
     limits = Limits(steps, calls, tokens, seconds)
     folder = free_folder(Path(runs), spec.describe(chosen)["use"], source.task.name)
-    given: dict[str, Any] = {"data": data, **columns, "model": task_model.name, "prompt": prompt, "seed": seed}
+    given: dict[str, Any] = {"data": data, **columns, "prompt": prompt, "seed": seed}
+    given["model"] = model if isinstance(model, str) else task_model.name
     given |= {"steps": steps, "calls": calls, "tokens": tokens, "seconds": seconds}
     passed = _written({**given, "set": _settings(method), "option": _pairs(task_model.options)}, folder)
     plan = make_plan(chosen, source, task_model, seed, limits, passed)

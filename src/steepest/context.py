@@ -140,12 +140,13 @@ class Context:
         """`judged`, with the answers that could be had by asking for them after the extractor."""
         extractor = self.task.extractor
         again = [i for i, each in enumerate(judged) if each.lacks_answer] if extractor else []
-        prompts = [(*judged[i].prompt, Message("assistant", judged[i].answer.text + extractor)) for i in again]
+        begun = {i: _joined(judged[i].answer.text, extractor) for i in again}
+        prompts = [(*judged[i].prompt, Message("assistant", begun[i])) for i in again]
         result = list(judged)
         for i, more in zip(again, self.generate("task", prompts, max_tokens=EXTRACTION_TOKENS), strict=True):
             if more.finish != "failed":
                 before = judged[i]
-                output = before.output + extractor + more.text
+                output = begun[i] + more.text
                 judgement = self.task.metric(before.example, output)
                 result[i] = _Judged(before.example, before.prompt, before.answer, output, judgement)
         return result
@@ -211,6 +212,11 @@ class _Judged:
         failed = self.answer.finish == "failed"
         score = None if failed else self.judgement.score
         return Outcome(self.example, self.output, score, self.judgement.answer, self.answer.finish)
+
+
+def _joined(output: str, extractor: str) -> str:
+    """An output and the extractor behind it, with white space between them."""
+    return f"{output} {extractor}" if output and not output[-1].isspace() else output + extractor
 
 
 def derive(seed: int, *labels: str) -> int:

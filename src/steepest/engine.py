@@ -27,8 +27,8 @@ from steepest.records import StepRecord, elapsed, total_usage
 from steepest.results import Result
 from steepest.runfolder import ModelInfo, RunFolder, RunInfo, restore
 from steepest.stops import Stop, of_limits
-from steepest.tasks.metrics import open_metric
-from steepest.tasks.task import Task, Template
+from steepest.tasks.source import restore_task
+from steepest.tasks.task import Task
 from steepest.types import Candidate, Example, Scored, Usage
 
 __all__ = ["Limits", "Method", "Run", "Plan", "StepRecord"]
@@ -85,12 +85,12 @@ class Run:
         info = folder.info()
         method = _method_of(info, path)
         audience = Audience(observers)
-        task, test, records = _task_of(info, folder), folder.rows("test"), folder.steps(method.State)
+        source, records = restore_task(path), folder.steps(method.State)
         roles = _models_of(info, models or {}, path)
         log = CallLog(folder.journal)
         if log.removed:
             audience(JournalRepaired(str(log.path), log.removed))
-        run = cls(folder, info, method, World(task, roles, log, info.seed, audience), test, records)
+        run = cls(folder, info, method, World(source.task, roles, log, info.seed, audience), source.test, records)
         run.limits = Limits(**{**_given(info.limits), **_given(limits)})
         return run._announced()
 
@@ -244,20 +244,6 @@ def _model_of(role: str, info: ModelInfo, given: Mapping[str, Any], shared: dict
             "restore the model, or start a new run"
         )
     return model
-
-
-def _task_of(info: RunInfo, folder: RunFolder) -> Task:
-    told = info.task
-    return Task(
-        name=told.name,
-        train=folder.rows("train"),
-        dev=folder.rows("dev"),
-        template=Template(told.layout, told.system),
-        metric=open_metric(told.metric),
-        extractor=told.extractor,
-        seeds=told.seeds,
-        max_tokens=told.max_tokens,
-    )
 
 
 def _given(limits: Limits) -> dict[str, Any]:

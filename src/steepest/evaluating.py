@@ -11,9 +11,9 @@ from steepest import codec
 from steepest.calls import CallLog
 from steepest.context import Context, World
 from steepest.errors import SpecError, nearest
+from steepest.finishing import estimate, faults, spent
 from steepest.ledger import UNLIMITED, Ledger
 from steepest.models.opening import Opened
-from steepest.reporting import statistics
 from steepest.results import Estimate, Faults, Spent
 from steepest.tasks.source import SPLITS, TaskSource
 from steepest.types import Candidate, Usage
@@ -46,18 +46,11 @@ def measure(prompt: str, source: TaskSource, split: str, model: Opened) -> Measu
         world = World(source.task, {"task": model.model}, log, 0, lambda event: None)
         ctx = Context(world, Ledger(log, 0, UNLIMITED, Usage()), "finish")
         evaluation = ctx.evaluate([Candidate(prompt)], source.rows(split))[0]
-    outcomes, usage = evaluation.outcomes, ctx.usage
-    found = statistics.interval(list(evaluation.scored.scores.values()))
-    seconds = round(time.perf_counter() - started, 6)
     return Measured(
         prompt=prompt,
-        score=Estimate(found.mean, found.low, found.high, found.n),
-        answers=Faults(
-            unextracted=sum(o.answer is None and o.finish != "failed" for o in outcomes),
-            unanswered=sum(o.finish == "failed" for o in outcomes),
-            truncated=sum(o.finish == "length" for o in outcomes),
-        ),
-        usage=Spent(usage.calls, usage.prompt_tokens, usage.output_tokens, usage.tokens, usage.reused, seconds),
+        score=estimate(evaluation.scored),
+        answers=faults(evaluation),
+        usage=spent(ctx.usage, time.perf_counter() - started),
         task=source.task.name,
         model=model.name,
         split=split,

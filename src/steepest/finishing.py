@@ -57,15 +57,16 @@ def conclude(
         prompt=Prompts(info.prompt, best_dev.candidate.text),
         test=compare(initial, best),
         dev=compare(initial_dev, best_dev),
-        usage=_spent(total_usage(records), elapsed(records)),
-        measuring=_spent(measured, round(time.perf_counter() - started, 6)),
+        usage=spent(total_usage(records), elapsed(records)),
+        measuring=spent(measured, time.perf_counter() - started),
         method=str(info.method["use"]),
         task=info.task.name,
         models={role: model.name for role, model in info.models.items()},
         seed=info.seed,
         steps=records[-1].step,
         stopped=stopped,
-        answers=BothFaults(_faults(both.initial), _faults(both.best)),
+        answers=BothFaults(faults(both.initial), faults(both.best)),
+        test_opened=_opened(folder, records[-1].step),
         run=folder.path.resolve().name,
         folder=folder.path,
     )
@@ -75,11 +76,17 @@ def conclude(
     return result
 
 
+def _opened(folder: RunFolder, step: int) -> int:
+    """How often the test rows were looked at, this time included; the same result again is not another look."""
+    before = folder.result()
+    return 1 if before is None else before.test_opened + (before.steps != step)
+
+
 def compare(initial: Scored, best: Scored) -> Comparison:
     """Two prompts on the same rows: both means, their difference and the paired test."""
     test = statistics.paired_test(initial.scores, best.scores)
     difference = Difference(test.difference, test.low, test.high)
-    return Comparison(_estimate(initial), _estimate(best), difference, test.p_value)
+    return Comparison(estimate(initial), estimate(best), difference, test.p_value)
 
 
 def _verdict(initial: Scored, best: Scored) -> _Judgement:
@@ -93,7 +100,8 @@ def _verdict(initial: Scored, best: Scored) -> _Judgement:
     return _Judgement(verdict, statistics.sentence(verdict, before, after, test))
 
 
-def _estimate(scored: Scored) -> Estimate:
+def estimate(scored: Scored) -> Estimate:
+    """The mean score and its interval."""
     found = statistics.interval(tuple(scored.scores.values()))
     return Estimate(found.mean, found.low, found.high, found.n)
 
@@ -105,11 +113,13 @@ def _on_test(ctx: Context, initial: Candidate, best: Candidate, test: Sequence[E
     return _Both(evaluations[0], evaluations[-1])
 
 
-def _spent(usage: Usage, seconds: float) -> Spent:
-    return Spent(usage.calls, usage.prompt_tokens, usage.output_tokens, usage.tokens, usage.reused, seconds)
+def spent(usage: Usage, seconds: float) -> Spent:
+    """Usage and time together."""
+    return Spent(usage.calls, usage.prompt_tokens, usage.output_tokens, usage.tokens, usage.reused, round(seconds, 6))
 
 
-def _faults(evaluation: Evaluation) -> Faults:
+def faults(evaluation: Evaluation) -> Faults:
+    """Answers that need a second look, counted."""
     outcomes = evaluation.outcomes
     return Faults(
         unextracted=sum(o.answer is None and o.finish != "failed" for o in outcomes),

@@ -29,6 +29,12 @@ def find_object(name: str, error: type[SteepestError]) -> Any:
     return found
 
 
+def full_name(name: str) -> str:
+    """ "file.py:Name" with the file's full path, to be found from any working folder; other names as they are."""
+    where, _, attribute = name.rpartition(":")
+    return f"{Path(where).expanduser().resolve()}:{attribute}" if where.endswith(".py") else name
+
+
 def name_of(kind: type) -> str:
     """The name by which `find_object` finds a class again; SpecError for one inside a function."""
     if "<" in kind.__qualname__:

@@ -14,8 +14,9 @@ from steepest.errors import SpecError, TaskError
 from steepest.ledger import Limits
 from steepest.models import Generates, WhiteBox
 from steepest.models.opening import Opened
-from steepest.runfolder import FORMAT, ModelInfo, RunInfo, TaskInfo, git_revision, library_versions
+from steepest.runfolder import FORMAT, ModelInfo, RunInfo, git_revision, library_versions
 from steepest.tasks.metrics import describe_metric
+from steepest.tasks.source import TaskInfo
 from steepest.tasks.task import Task
 from steepest.types import Example, Scored
 
@@ -74,6 +75,7 @@ def check(plan: Plan) -> RunInfo:
     for role, capability in plan.method.needs.items():
         require(plan.roles, role, capability)
     _check_room(plan)
+    _check_answers(plan)
     task = plan.task
     return RunInfo(
         format=FORMAT,
@@ -135,4 +137,20 @@ def _check_room(plan: Plan) -> None:
             raise SpecError(
                 f"question and prompt must leave room for an answer in the model's {model.context:,} tokens, "
                 f"got {tokens:,} with row {example.id!r}; shorten the prompt, drop the row or take another model"
+            )
+
+
+def _check_answers(plan: Plan) -> None:
+    """A gradient is taken of the answers, so the tokeniser must be able to write them where they are asked for."""
+    task, model = plan.task, plan.models["task"].model
+    if plan.method.needs.get("task") is not WhiteBox or not task.extractor:
+        return
+    for example in task.train:
+        ids = model.encode(f" {example.target}", task.extractor)
+        written = model.decode(ids)
+        if not ids or written.split() != example.target.split():
+            raise TaskError(
+                f"the model's tokeniser must be able to write every answer after {task.extractor!r}, got "
+                f"{example.target!r} of row {example.id!r}, which it reads back as {written!r}; "
+                "correct the answer, drop the row or take another model"
             )

@@ -11,6 +11,7 @@ from steepest.events import CallsAnswered, Event, RunStarted, StepCommitted, Ste
 from steepest.ledger import Limits
 from steepest.records import StepRecord, elapsed, total_usage, winner
 from steepest.reporting.statistics import interval, percent
+from steepest.reporting.text import clean, one_line
 from steepest.reporting.words import duration
 from steepest.types import Scored, Usage
 
@@ -59,7 +60,8 @@ class Progress:
         match event:
             case RunStarted():
                 models = ", ".join(dict.fromkeys(event.models.values()))
-                self._title = f"{event.method} on {event.task}, model {models}, seed {event.seed}, run {event.run}"
+                title = f"{event.method} on {event.task}, model {models}, seed {event.seed}, run {event.run}"
+                self._title = clean(title)
                 self._limits = event.limits
                 self._start()
             case StepStarted():
@@ -74,7 +76,7 @@ class Progress:
     def line(self) -> str:
         """Where the run stands, in one line."""
         parts = [self._steps(), self._dev(), self._cost(self._total), self._left(self._elapsed)]
-        best = f"best: {_short(self._best.candidate.text)}" if self._best else ""
+        best = f"best: {one_line(self._best.candidate.text, 100)}" if self._best else ""
         return " · ".join(part for part in (*parts, best) if part)
 
     def __rich__(self) -> RenderableType:
@@ -90,13 +92,13 @@ class Progress:
         grid.add_column(overflow="fold")
         grid.add_row(self._steps(), ProgressBar(total=1.0, completed=self._share(self._elapsed), width=40))
         if self._best:
-            grid.add_row("best prompt", Text(self._best.candidate.text, style="bold"))
+            grid.add_row("best prompt", Text(clean(self._best.candidate.text), style="bold"))
             grid.add_row("dev score", Text(_estimate(self._best)))
         grid.add_row("cost", Text(" · ".join(filter(None, (self._cost(running), self._left(spent))))))
         if self._now:
             now = f"{_PHASES[self._now.phase]}, {self._now.answered:,} of {self._now.batch:,} answers"
             grid.add_row("now", Text(now))
-        return Panel(grid, title=self._title, title_align="left", border_style="dim")
+        return Panel(grid, title=Text(self._title), title_align="left", border_style="dim")
 
     def _start(self) -> None:
         from rich.live import Live
@@ -149,8 +151,3 @@ class Progress:
 def _estimate(scored: Scored) -> str:
     found = interval(list(scored.scores.values()))
     return f"{percent(found.mean)} ({100 * found.low:.1f} to {100 * found.high:.1f})"
-
-
-def _short(text: str, width: int = 100) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= width else line[: width - 1] + "…"

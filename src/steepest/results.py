@@ -111,6 +111,8 @@ class Result:
     """On the test rows."""
     run: str
     """Name of the run folder."""
+    test_opened: int = 1
+    """How often the test rows were looked at: above 1 where a finished run was gone on with."""
     format: int = 1
     folder: Path = field(default=Path(), compare=False)
     """Where the run folder is; not part of the file."""

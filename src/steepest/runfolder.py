@@ -24,25 +24,11 @@ from steepest._version import __version__
 from steepest.errors import StateError
 from steepest.ledger import Limits
 from steepest.records import StepRecord
+from steepest.results import Result
+from steepest.tasks.source import SPLITS, TaskInfo
 from steepest.types import Example
 
 FORMAT = 1
-SPLITS = ("train", "dev", "test")
-
-
-@dataclass(frozen=True, slots=True)
-class TaskInfo:
-    """What run.json says of the task; its rows are in data/."""
-
-    name: str
-    layout: str
-    system: str
-    extractor: str
-    metric: Mapping[str, Any]
-    max_tokens: int
-    seeds: tuple[str, ...]
-    origin: str
-    """Where the rows came from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +107,6 @@ class RunFolder:
         info: RunInfo = codec.decode(RunInfo, data, str(path), StateError)
         return info
 
-    def rows(self, split: str) -> tuple[Example, ...]:
-        """The rows of a split."""
-        path = self.path / "data" / f"{split}.jsonl"
-        lines = self._text(path).splitlines()
-        return tuple(
-            codec.read(Example, line, f"{path} line {number}", StateError) for number, line in enumerate(lines, start=1)
-        )
-
     def steps(self, state: type) -> list[StepRecord]:
         """All committed steps, with states of type `state`."""
         paths = sorted((self.path / "steps").glob("*.json"))
@@ -143,6 +121,14 @@ class RunFolder:
     def commit(self, record: StepRecord) -> None:
         """Write a step down."""
         self.write(f"steps/{_step_name(record.step)}", record)
+
+    def result(self) -> Result | None:
+        """The content of result.json; None where there is none yet."""
+        path = self.path / "result.json"
+        if not path.is_file():
+            return None
+        result: Result = codec.decode(Result, self._load(path), str(path), StateError)
+        return result
 
     def write(self, name: str, value: object) -> None:
         """Write a JSON file."""

@@ -138,6 +138,30 @@ def test_prompt_longer_than_the_context_is_refused(shell: Shell) -> None:
     assert not (shell.folder / "runs").exists()
 
 
+WORDS = """
+from steepest.errors import ModelError
+class Words:
+    id, vocabulary, context = "words", ("one", "two", "Answer", "the", "question."), 1000
+    def generate(self, requests): raise ModelError("it was asked")
+    def encode(self, text, before=""): return [self.vocabulary.index(w) for w in text.split() if w in self.vocabulary]
+    def decode(self, ids): return " ".join(self.vocabulary[i] for i in ids)
+    propose = gradient = loss = generate
+"""
+
+
+@pytest.mark.parametrize(("lost", "read_back"), [("five", "''"), ("one five", "'one'")])
+def test_answer_that_the_tokeniser_cannot_write_is_refused(shell: Shell, lost: str, read_back: str) -> None:
+    (shell.folder / "words.py").write_text(WORDS)
+    rows = [(f"id{i}", f"Question {i}?", ("one", "two", lost)[i % 3]) for i in range(40)]
+    write_rows(shell.folder / "rows.csv", rows, ("id", "question", "target"))
+    data = ("--data", "rows.csv", "--input", "question", "--id", "id", "--model", "words.py:Words")
+    message = rf"after '[^']+', got '{lost}' of row 'id\d+', which it reads back as {read_back}; correct the answer"
+    refused(shell, message, "run", "greater", *data, "--answer", "text")
+    assert not (shell.folder / "runs").exists()
+    assert "it was asked" in shell("run", "greater", *data, "--answer", "contains").err
+    assert "it was asked" in shell("run", METHOD, *data, "--answer", "text").err
+
+
 @pytest.mark.slow
 def test_folder_without_weights_is_refused(shell: Shell) -> None:
     pytest.importorskip("torch")

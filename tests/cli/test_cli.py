@@ -80,6 +80,14 @@ def test_resume_goes_on_to_the_same_result(shell: Shell) -> None:
     assert resumed["steps"] == 4
 
 
+def test_a_second_look_at_the_test_rows_is_said(shell: Shell) -> None:
+    assert shell.run("--steps", "1", "--json").json["test_opened"] == 1
+    assert "test rows were opened" not in shell("show", shell.runs[0]).out
+    said = shell("resume", shell.runs[0], "--steps", "2")
+    assert "The test rows were opened 2 times;" in said.out
+    assert "The test rows were opened 2 times;" in (shell.runs[0] / "report.html").read_text()
+
+
 def test_limits_end_a_run_and_say_why(shell: Shell) -> None:
     result = shell.run("--steps", "50", "--calls", "60", "--json").json
     assert result["usage"]["calls"] <= 60

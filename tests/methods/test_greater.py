@@ -12,7 +12,7 @@ from steepest.codec import decode, encode
 from steepest.context import Context, World
 from steepest.errors import SpecError
 from steepest.ledger import Ledger, Limits
-from steepest.methods.greater import Greater, gains
+from steepest.methods.greater import PAPER, REFERENCE, Greater, gains
 from steepest.tasks.task import Task
 from steepest.types import Candidate, Scored, Trial, Usage
 from toy_whitebox import HARMFUL, WORDS, ToyWhiteBox, toy_task
@@ -55,14 +55,14 @@ def search(tmp_path: Path) -> Iterator[Any]:
         each.world.log.close()
 
 
-BASE = {"k": 6, "rows": 16, "mu": 3}
+BASE = {**PAPER, "k": 6, "rows": 16, "select": "both"}
 
 
 @pytest.mark.parametrize("positions", ["cycle", "all"])
 @pytest.mark.parametrize("gradient", ["answer", "sampled"])
-@pytest.mark.parametrize("select", ["error", "loss", "both", "metric", "expected"])
+@pytest.mark.parametrize("select", ["error", "loss", "both", "metric", "expected", "importance"])
 def test_it_improves_the_prompt(search: Any, gradient: str, positions: str, select: str) -> None:
-    found = search(**BASE, gradient=gradient, positions=positions, select=select, margin=0.0)
+    found = search(**{**BASE, "gradient": gradient, "positions": positions, "select": select})
     end = found.run(12)
     assert end.best.mean > found.states[0].best.mean
     assert not any(word.strip() in end.best.candidate.text.split() for word in HARMFUL)
@@ -70,7 +70,7 @@ def test_it_improves_the_prompt(search: Any, gradient: str, positions: str, sele
 
 def test_the_gradient_spends_fewer_trials_on_harmful_words_than_chance(search: Any) -> None:
     def harmful(shortlist: str) -> int:
-        run = search(**BASE, shortlist=shortlist, margin=0.0)
+        run = search(**BASE, shortlist=shortlist)
         run.run(12)
         return sum(trial.new in HARMFUL for trials in run.trials for trial in trials)
 
@@ -79,7 +79,7 @@ def test_the_gradient_spends_fewer_trials_on_harmful_words_than_chance(search: A
 
 
 def test_the_incumbent_is_replaced_only_by_a_paired_gain(search: Any) -> None:
-    run = search(**BASE, margin=1.0)
+    run = search(**{**BASE, "margin": 1.0})
     run.run(12)
     assert any(before.ids != after.ids for before, after in zip(run.states, run.states[1:], strict=False))
     for before, after in zip(run.states, run.states[1:], strict=False):
@@ -101,7 +101,7 @@ def test_an_edit_that_lost_is_not_tried_again_on_the_same_incumbent(search: Any)
 
 
 def test_ids_that_do_not_survive_are_never_tried(search: Any) -> None:
-    run = search(**{**BASE, "k": len(WORDS)}, shortlist="all", grow="always", margin=0.0)
+    run = search(**{**BASE, "k": len(WORDS), "grow": "always"}, shortlist="all")
     run.run(10)
     texts = [s.current.candidate.text for s in run.states]
     model = run.model
@@ -110,7 +110,7 @@ def test_ids_that_do_not_survive_are_never_tried(search: Any) -> None:
 
 
 def test_it_grows_while_that_pays_and_in_front_of_a_full_stop(search: Any) -> None:
-    run = search(**BASE, grow="always", margin=0.0)
+    run = search(**{**BASE, "grow": "always"})
     end = run.run(24)
     assert len(end.best.candidate.text.split()) > 3
     stop = WORDS.index(".")
@@ -121,19 +121,19 @@ def test_it_grows_while_that_pays_and_in_front_of_a_full_stop(search: Any) -> No
 
 
 def test_a_closed_prompt_does_not_grow_by_the_papers_rule(search: Any) -> None:
-    run = search(**BASE, grow="open", shortlist="gradient")
+    run = search(**BASE)
     run.run(12)
     for before, after in zip(run.states, run.states[1:], strict=False):
         assert len(after.ids) == len(before.ids) or WORDS[before.ids[-1]] != "."
 
 
 def test_the_prompt_never_outgrows_its_limit(search: Any) -> None:
-    end = search(**BASE, grow="always", accept="always", max_length=6).run(30)
+    end = search(**{**BASE, "grow": "always"}, accept="always", max_length=6).run(30)
     assert len(end.ids) == 6
 
 
 def test_the_reference_preset_always_moves(search: Any) -> None:
-    run = search(**BASE, **Greater.presets["reference"] | {"full_stop": "free"})
+    run = search(**{**BASE, **REFERENCE, "full_stop": "free"})
     run.run(10)
     assert all(a.ids != b.ids for a, b in zip(run.states, run.states[1:], strict=False))
     assert run.states[-1].best.mean == max(s.current.mean for s in run.states)
@@ -141,8 +141,8 @@ def test_the_reference_preset_always_moves(search: Any) -> None:
 
 def test_a_forced_full_stop_is_taken_whatever_its_score(search: Any) -> None:
     task = replace(toy_task(), seeds=("think slowly step reason",))
-    free = search(task, **{**BASE, "k": len(WORDS)}, shortlist="all", margin=0.0)
-    forced = search(task, **{**BASE, "k": len(WORDS)}, shortlist="all", margin=0.0, full_stop="force")
+    free = search(task, **{**BASE, "k": len(WORDS)}, shortlist="all")
+    forced = search(task, **{**BASE, "k": len(WORDS)}, shortlist="all", full_stop="force")
     stop = WORDS.index(".")
     assert stop not in free.run(4).ids
     assert stop in forced.run(4).ids
@@ -156,7 +156,7 @@ def test_reasoning_off_generates_nothing(search: Any) -> None:
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(search: Any) -> None:
-    runs = [search(**BASE, seed=seed, gradient="sampled") for seed in (3, 3, 4)]
+    runs = [search(seed=seed, k=6, rows=16) for seed in (3, 3, 4)]
     for run in runs:
         run.run(6)
     assert runs[0].states == runs[1].states
@@ -165,7 +165,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(search: Any) 
 
 
 def test_states_survive_json(search: Any) -> None:
-    run = search(**BASE, gradient="sampled")
+    run = search(k=6, rows=16)
     run.run(3)
     for state in run.states:
         assert decode(Greater.State, encode(state), "state", SpecError) == state

@@ -15,7 +15,7 @@ from steepest.tasks.metrics import (
     open_metric,
     write_answer,
 )
-from steepest.tasks.task import Metric
+from steepest.tasks.task import Judgement, Metric
 from steepest.types import Example
 
 ROW = Example("a", "q", "Ann")
@@ -61,6 +61,19 @@ def test_passed_lambda_works_but_cannot_be_found_again() -> None:
     assert metric(ROW, "x").score == 1.0
     with pytest.raises(TaskError, match="cannot be found again"):
         open_metric(describe_metric(metric))
+
+
+def first_word(example: Example, output: str) -> Judgement:
+    word = output.split()[0] if output else None
+    return Judgement(float(word == example.target), word)
+
+
+def test_function_may_say_which_answer_it_found() -> None:
+    metric = open_metric(describe_metric(first_word))
+    assert metric(ROW, "Ann did") == Judgement(1.0, "Ann")
+    assert metric(ROW, "") == Judgement(0.0, None)
+    with pytest.raises(TaskError, match=r"in \[0, 1\], got 7"):
+        open_metric(lambda example, output: Judgement(7.0, None))(ROW, "x")
 
 
 def test_scores_outside_the_unit_interval_are_refused() -> None:

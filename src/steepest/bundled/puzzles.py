@@ -25,10 +25,6 @@ CATEGORIES: Mapping[str, tuple[str, ...]] = {
     "animals": _words("cats dogs cows goats hens frogs mice bears"),
     "tools": _words("hammers saws drills nails pliers files chisels clamps"),
 }
-NOUNS = _words(
-    "oak rose kite lamp drum sand fern moon tent bell coat fish gold hill iron jade king leaf milk nest "
-    "pond quilt rope ship tree vase wolf yarn zinc apron brick cloud dove egg flute glove horn ink jar"
-)
 
 
 @dataclass(frozen=True)
@@ -62,9 +58,9 @@ class Shape:
 SHAPES: Mapping[str, Shape] = {
     "arithmetic": Shape(5, 7),
     "counting": Shape(5, 7),
-    "shuffled": Shape(5, 7),
+    "shuffled": Shape(5, 8),
     "navigation": Shape(5, 7),
-    "boolean": Shape(5, 8),
+    "boolean": Shape(5, 10),
     "sorting": Shape(5, 7),
     "lies": Shape(5, 8),
     "dates": Shape(5, 7),
@@ -214,13 +210,13 @@ def _applied(name: str, value: bool, operand: bool) -> bool:
 
 
 def _sorting(rng: Random) -> Puzzle:
-    """Pairs of neighbours in no order; which word stands at a place of the sorted row."""
+    """Pairs of neighbours in no order; who stands at a place of the sorted row."""
     shape = SHAPES["sorting"]
-    row = rng.sample(NOUNS, shape.long + 2)
+    row = rng.sample(NAMES, shape.long + 2)
     steps = rng.choice((shape.short, shape.long))
     pairs = [f"{before} {after}" for before, after in zip(row, row[1:], strict=False)]
-    opening = rng.choice(("Sort the words, {} is first.", "A row of words begins with {}.", "The words start at {}."))
-    ending = rng.choice(("Which word is number {}?", "What is word {}?", "What stands at place {}?"))
+    opening = rng.choice(("Sort the names, {} is first.", "A queue begins with {}.", "The row starts at {}."))
+    ending = rng.choice(("Who is number {}?", "Which name is {}?", "Who stands at place {}?"))
     clues = " ".join(f"{pair}." for pair in rng.sample(pairs, len(pairs)))
     question = f"{opening.format(row[0])} Neighbours: {clues} {ending.format(steps + 1)}"
     stages = tuple(Stage(*found, "") for found in zip(ORDINALS[1:], pairs[:steps], strict=False))

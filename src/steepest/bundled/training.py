@@ -43,10 +43,10 @@ class Recipe:
     hidden: int = 128
     layers: int = 5
     inner: int = 384
-    tokens: int = 40_000_000
-    minutes: float = 60.0
+    tokens: int = 24_000_000
+    minutes: float = 240.0
     batch: int = 2400
-    rate: float = 3e-3
+    rate: float = 6e-3
     warm: float = 0.01
     decay: float = 0.3
     prompt_weight: float = 0.1

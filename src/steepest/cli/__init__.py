@@ -10,6 +10,7 @@ import typer
 
 from steepest._version import __version__
 from steepest.errors import SteepestError
+from steepest.reporting.text import clean
 
 COMMANDS = ("run", "resume", "eval", "report", "list", "show")
 
@@ -45,6 +46,6 @@ def _top(context: typer.Context, version: bool = typer.Option(False, "--version"
 
 
 def _refused(message: str, code: int) -> int:
-    line = " ".join(message.split())
+    line = " ".join(clean(message).split())
     typer.echo(f"error: {line}", err=True)
     return code

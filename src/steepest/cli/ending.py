@@ -18,6 +18,7 @@ from steepest.reporting import words
 from steepest.reporting.difference import difference
 from steepest.reporting.read import Tables, read_run
 from steepest.reporting.statistics import p_text, percent
+from steepest.reporting.text import clean
 from steepest.results import Estimate, Faults, Result
 
 if TYPE_CHECKING:
@@ -35,11 +36,11 @@ def told(folder: Path, as_json: bool) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if (folder / "run.json").is_file():
-            typer.echo(f"interrupted; go on with: {resumption(folder)}", err=True)
+            typer.echo(f"interrupted; go on with: {clean(words.resumption(folder))}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except (ModelError, BudgetSpent) as error:
         if (folder / "run.json").is_file():
-            raise type(error)(f"{error}; go on with: {resumption(folder)}") from error
+            raise type(error)(f"{error}; go on with: {words.resumption(folder)}") from error
         raise
     if as_json:
         typer.echo((folder / "result.json").read_text(encoding="utf-8").rstrip("\n"))
@@ -53,33 +54,34 @@ def say_result(folder: Path) -> None:
     result = tables.result
     assert result is not None, "the run is finished"
     console = Console(highlight=False, soft_wrap=True)
-    console.print(Text(words.headline(result), style="bold"))
-    console.print(Text(" ".join(filter(None, (words.lead(tables), words.advice(tables))))))
+    console.print(_text(words.headline(result), "bold"))
+    said = (words.lead(tables), words.advice(tables), words.reopened(result))
+    console.print(_text(" ".join(filter(None, said))))
     console.print()
     console.print(_prompts(result, console.is_terminal))
     console.print()
     console.print(_accuracies(tables, result))
     console.print()
     for line in _faults(result.answers.best, result.test.best.n):
-        console.print(Text(line))
+        console.print(_text(line))
     usage = result.usage
-    console.print(Text(f"cost       {usage.calls:,} calls and {usage.tokens:,} tokens to search, {_checks(result)}"))
-    console.print(Text(f"steps      {words.effort(tables)}"))
-    console.print(Text(f"report     {folder / 'report.html'}"))
-    console.print(Text(f"prompt     {shlex.join(['steepest', 'show', str(folder), '--prompt'])}"))
-    console.print(Text(f"again      {words.command(tables)}"))
+    console.print(_text(f"cost       {usage.calls:,} calls and {usage.tokens:,} tokens to search, {_checks(result)}"))
+    console.print(_text(f"steps      {words.effort(tables)}"))
+    console.print(_text(f"report     {folder / 'report.html'}"))
+    console.print(_text(f"prompt     {shlex.join(['steepest', 'show', str(folder), '--prompt'])}"))
+    console.print(_text(f"again      {words.command(tables)}"))
 
 
 def say_measured(measured: Measured) -> None:
     """One prompt's score, for people."""
     console = Console(highlight=False, soft_wrap=True)
-    console.print(Text(f"{_score(measured.score)} on {measured.score.n:,} {measured.split} rows of {measured.task}"))
-    console.print(Text(f"prompt     {measured.prompt}"))
-    console.print(Text(f"model      {measured.model}"))
+    console.print(_text(f"{_score(measured.score)} on {measured.score.n:,} {measured.split} rows of {measured.task}"))
+    console.print(_text(f"prompt     {measured.prompt}"))
+    console.print(_text(f"model      {measured.model}"))
     for line in _faults(measured.answers, measured.score.n):
-        console.print(Text(line))
+        console.print(_text(line))
     usage = measured.usage
-    console.print(Text(f"cost       {usage.calls:,} calls, {usage.tokens:,} tokens, {words.duration(usage.seconds)}"))
+    console.print(_text(f"cost       {usage.calls:,} calls, {usage.tokens:,} tokens, {words.duration(usage.seconds)}"))
 
 
 def best_prompt(tables: Tables) -> str:
@@ -89,24 +91,23 @@ def best_prompt(tables: Tables) -> str:
     return tables.winner.prompt if tables.winner else tables.spec.prompt
 
 
-def resumption(folder: Path) -> str:
-    """The command that goes on with a run."""
-    return shlex.join(["steepest", "resume", str(folder)])
-
-
-def one_line(tables: Tables) -> str:
+def standing(tables: Tables) -> str:
     """Where a run stands."""
     result = tables.result
     if result is not None:
         change = f"{percent(result.test.initial.mean)} -> {percent(result.test.best.mean)}"
         return f"{result.verdict}, {change}: {' '.join(result.prompt.best.split())}"
-    return f"{words.lead(tables)} Go on with: {resumption(tables.folder)}"
+    return f"{words.lead(tables)} Go on with: {words.resumption(tables.folder)}"
+
+
+def _text(line: str, style: str = "") -> Text:
+    return Text(clean(line), style)
 
 
 def _prompts(result: Result, styled: bool) -> Table:
     """Both prompts, what changed marked by colour, or by brackets where there is none."""
     before, after = Text(), Text()
-    for run in difference(result.prompt.initial, result.prompt.best):
+    for run in difference(clean(result.prompt.initial), clean(result.prompt.best)):
         text = run.text if styled or run.kind == "equal" else _bracketed(run.text, _PLAIN[run.kind])
         style = _STYLES[run.kind] if styled else ""
         if run.kind != "added":

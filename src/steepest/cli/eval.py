@@ -11,7 +11,7 @@ from steepest.cli.options import Answer, Data, Id, Input, Json, Layout, MaxToken
 
 
 def command(  # noqa: PLR0913  # size: the options of the command, which typer reads from the parameters
-    folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="A run, for its best prompt.")] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="FOLDER", help="A run, for its best prompt.")] = None,
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Prompt [the run's best, the task's own].")] = None,
     split: Annotated[str, typer.Option(metavar="SPLIT", help="train, dev or test.")] = "test",
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="Model [the run's own, bundled].")] = None,

@@ -17,13 +17,14 @@ def command(
 ) -> None:
     """List methods, models, tasks or runs."""
     from steepest.errors import SpecError, nearest
+    from steepest.reporting.text import clean
 
     if kind not in KINDS:
         raise SpecError(f"there is no list of {kind!r}; {nearest(kind, KINDS)}")
     rows = list({"methods": _methods, "models": _models, "tasks": _tasks}[kind]() if kind != "runs" else _runs(runs))
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
-        typer.echo(f"{name:<{width}}  {text}".rstrip())
+        typer.echo(clean(f"{name:<{width}}  {text}".rstrip()))
 
 
 def _methods() -> Iterator[Sequence[str]]:
@@ -50,8 +51,8 @@ def _tasks() -> Iterator[Sequence[str]]:
 
 
 def _runs(runs: Path) -> Iterator[Sequence[str]]:
-    from steepest.cli.ending import one_line
+    from steepest.cli.ending import standing
     from steepest.reporting.read import read_run
 
     for path in sorted(runs.glob("*/run.json")):
-        yield str(path.parent), one_line(read_run(path.parent))
+        yield str(path.parent), standing(read_run(path.parent))

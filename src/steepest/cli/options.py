@@ -26,7 +26,7 @@ Answer = Annotated[
     ),
 ]
 MaxTokens = Annotated[int | None, typer.Option(metavar="N", help="Limit of one answer [256].")]
-Steps = Annotated[int | None, typer.Option(metavar="N", help="End after so many steps [30 where no limit is given].")]
+Steps = Annotated[int | None, typer.Option(metavar="N", help="End after so many steps.")]
 Calls = Annotated[int | None, typer.Option(metavar="N", help="Never make more model calls in the search.")]
 Tokens = Annotated[int | None, typer.Option(metavar="N", help="End after so many tokens read and written.")]
 Seconds = Annotated[float | None, typer.Option(metavar="S", help="Begin no step after so many seconds.")]

@@ -51,6 +51,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     """Search for a better prompt and test it.
 
     The rows are split into train, dev and test; the test rows are opened once, at the end, and decide the verdict.
+    Without any limit the search ends after 30 steps.
     """
     from steepest import api, spec
     from steepest.cli.ending import told
@@ -63,8 +64,8 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     source = from_options(task, data, columns)
     source = source if prompt is None else source.with_prompt(prompt)
     limits = Limits(steps, calls, tokens, seconds)
-    given: dict[str, Any] = {"task": task, "data": data and str(data), **columns, "model": model, "option": option}
-    given |= {"prompt": prompt, "set": set, "seed": seed}
+    given: dict[str, Any] = {"method": method, "task": task, "data": data and str(data), **columns}
+    given |= {"model": model, "option": option, "prompt": prompt, "set": set, "seed": seed}
     given |= {"steps": steps, "calls": calls, "tokens": tokens, "seconds": seconds}
     passed = {name: value for name, value in given.items() if value not in (None, [])}
     plan = api.make_plan(built, source, api.opened_model(model, options_of(option)), seed, limits, passed)

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import json
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,16 +27,19 @@ def command(
 
 
 def _run(folder: Path, prompt_only: bool) -> None:
-    from steepest.cli.ending import best_prompt, one_line, say_result
+    from steepest.cli.ending import best_prompt, say_result, standing
     from steepest.reporting.read import read_run
+    from steepest.reporting.text import clean
 
     tables = read_run(folder)
     if prompt_only:
-        typer.echo(best_prompt(tables))
+        # Exact where it is read by a program; a terminal would obey what is hidden in it.
+        best = best_prompt(tables)
+        typer.echo(clean(best) if sys.stdout.isatty() else best, color=True)
     elif tables.result:
         say_result(folder)
     else:
-        typer.echo(one_line(tables))
+        typer.echo(clean(standing(tables)))
 
 
 def _method(name: str) -> None:

@@ -14,12 +14,18 @@ extractor e:
         7. i <- i + 1; at the end of the prompt grow by one token, or start again behind a full stop
     return the best prompt seen
 
-`gradient = "sampled"` goes beyond the paper. There r_j is held fixed, so the gradient cannot see that a word would
-change *how* the model reasons. Here K reasonings per row are drawn, rewarded by whether their answer is right, and
+Beyond the paper, and the default because it finds better prompts (docs/papers.md): `gradient = "sampled"`. Above, r_j
+is held fixed, so the gradient cannot see that a word would change *how* the model reasons. Instead K reasonings per
+row are drawn and rewarded by whether their answer is right, and in place of lines 2 to 6
 
-        4'. g_c = d/d onehot_i(c)  of  - sum_j sum_k  advantage_jk * log f(r_jk, y_jk | x_j, p)
+        2'. sample     r_jk ~ f(x_j, p), k = 1..K, reward R_jk;  advantage A_jk = R_jk - mean of the others of row j
+        4'. gradient   g_c  = d/d onehot_i(c)  of  - sum_jk A_jk log f(r_jk | x_j, p), for every position i at once
+        5'. shortlist  the mu edits of most negative g_c, positions taking turns
+        6'. re-score   each by  sum_jk A_jk f(r_jk | x_j, p[i:=c]) / f(r_jk | x_j, p): the expected reward of the
+                       edited prompt from the same samples; the next step's fresh samples confirm it or not
 
-is a score-function gradient through the reasoning itself (parts/signals.py).
+This is the score-function gradient of the expected reward through the reasoning itself (parts/signals.py).
+`preset = paper` is the loop above as the paper has it.
 
 Deviations from the paper, and from the authors' code (psunlpgroup/GreaTer):
 - The incumbent always competes, on the same rows, and is replaced only by a paired gain of more than `margin`
@@ -27,7 +33,7 @@ Deviations from the paper, and from the authors' code (psunlpgroup/GreaTer):
 - The answer's loss is its negative log-likelihood, summed over the answer's tokens, not their mean (the same for
   one-token answers); its logits are not divided by 0.2. The prompt term is the mean negative log-likelihood, as in
   the code; the paper's perplexity, its exponential, is `fluency_form = "perplexity"` and outweighs the answer.
-- Reasoning is greedy, as in the code (the paper samples it), so that a prompt has one score.
+- Greedy reasoning in the answer loss, as in the code (the paper samples it), so that a prompt has one score.
 - Every row takes part in gradient and selection; q counts for proposals only, as in the code.
 - A candidate whose ids do not survive decoding and encoding is dropped: ids are the truth.
 - An edit that lost against the incumbent is not tried again on it; less likely tokens move up in its place.
@@ -40,7 +46,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -48,7 +54,7 @@ import numpy as np
 from steepest.context import Context
 from steepest.errors import SpecError
 from steepest.models import WhiteBox
-from steepest.parts.signals import Signal, answer_row, answer_signal, expected, reason, sampled_signal
+from steepest.parts.signals import Samples, answer_row, answer_signal, expected, importance, reason, sample
 from steepest.parts.tokens import Agreement, agreed, ends_sentence, readable, retokenizes, text_of
 from steepest.types import Candidate, Example, Objective, Scored, Trial
 
@@ -83,24 +89,46 @@ class Edit:
         return self.slot.put(self.token)
 
 
+PAPER: dict[str, Any] = {
+    "k": 10,
+    "mu": 3,
+    "rows": 50,
+    "gradient": "answer",
+    "agreement": "intersection",
+    "positions": "cycle",
+    "grow": "open",
+    "select": "loss",
+    "margin": 0.0,
+    "gain": 0.0,
+}
+REFERENCE: dict[str, Any] = {
+    "agreement": "union",
+    "select": "error",
+    "accept": "always",
+    "full_stop": "force",
+    "answer_temperature": 0.2,
+    "max_length": 128,
+}
+
+
 @dataclass(frozen=True)
 class Greater:  # size: the arguments are the paper's hyper-parameters and its ablations
     """GReaTer: swap one token of the prompt at a time, guided by gradients through the model's own reasoning."""
 
-    k: int = 10
+    k: int = 50
     """Likeliest tokens per row (paper: 10)."""
     q: int = 5
     """Rows that must agree on a proposal (paper: 5)."""
-    mu: int = 3
-    """Shortlisted edits that are re-scored with fresh reasoning (paper: 3)."""
-    rows: int = 50
+    mu: int = 6
+    """Shortlisted edits that are re-scored (paper: 3)."""
+    rows: int = 32
     """Training rows for gradient and selection, the first so many (paper: 50)."""
     fluency: float = 0.2
     """lambda, weight of the prompt's own unlikeliness in the loss (paper: 0.2)."""
     fluency_form: Literal["nll", "perplexity"] = "nll"
     """The prompt term: mean negative log-likelihood (code) or its exponential (paper)."""
-    gradient: Literal["answer", "sampled"] = "answer"
-    """The paper's gradient of the answer loss, or the score-function gradient through sampled reasoning."""
+    gradient: Literal["answer", "sampled"] = "sampled"
+    """The score-function gradient through sampled reasoning, or the paper's gradient of the answer loss."""
     samples: int = 8
     """K, sampled reasonings per row, for the sampled gradient."""
     temperature: float = 1.0
@@ -109,15 +137,16 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
     """Who picks the mu edits: the gradient, chance (the control), or nobody (every proposal is re-scored)."""
     reasoning: bool = True
     """False is the paper's ablation: the answer's loss right after the prompt, no reasoning in the search."""
-    select: Literal["error", "loss", "both", "metric", "expected"] = "both"
+    select: Literal["error", "loss", "both", "metric", "expected", "importance"] = "importance"
     """A candidate's score per row: 1 if right minus lambda/10 * prompt term (the code's rule); minus the loss (the
-    paper's rule); the mean of 1 if right and the answer's probability; the task's own metric; or the metric's mean
-    over `samples` sampled answers, which moves before the greedy answer does."""
-    agreement: Agreement = "intersection"
+    paper's rule); the mean of 1 if right and the answer's probability; the task's own metric; the metric's mean over
+    `samples` sampled answers, which moves before the greedy answer does; or the same from the incumbent's samples
+    by importance weights, without new ones."""
+    agreement: Agreement = "mean"
     """How rows agree on proposals: one intersection (paper), a union of six (code), or mean probability."""
-    positions: Literal["cycle", "all"] = "cycle"
+    positions: Literal["cycle", "all"] = "all"
     """One position a step, in turn (paper), or the steepest edits of all positions from one backward pass."""
-    grow: Literal["open", "always", "never"] = "open"
+    grow: Literal["open", "always", "never"] = "always"
     """Whether a cycle ends with a new token: unless a full stop closes the prompt (paper), always, or never."""
     max_length: int = 32
     """Tokens beyond which the prompt no longer grows."""
@@ -125,6 +154,8 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
     """The winner replaces the incumbent if its paired gain exceeds the margin, or always (code)."""
     margin: float = 1.0
     """Standard errors of the paired difference that a gain must exceed."""
+    gain: float = 0.01
+    """And the least mean gain worth a change, on the scale of `select`."""
     full_stop: Literal["free", "force"] = "free"
     """"force": a full stop shortlisted in the second half is taken whatever its score (code)."""
     answer_temperature: float = 1.0
@@ -132,16 +163,7 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
 
     version: ClassVar[int] = 1
     needs: ClassVar[Mapping[str, type]] = {"task": WhiteBox}
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "reference": {
-            "agreement": "union",
-            "select": "error",
-            "accept": "always",
-            "full_stop": "force",
-            "answer_temperature": 0.2,
-            "max_length": 128,
-        }
-    }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"paper": PAPER, "reference": PAPER | REFERENCE}
 
     @dataclass(frozen=True, slots=True)
     class State:
@@ -167,18 +189,20 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
         """Tokenise the initial prompt and score it."""
         seed = Candidate(ctx.task.seeds[0])
         ids = tuple(ctx.whitebox("task").encode(seed.text, self._before(ctx)))
-        current = self._rescore([seed], [ids], ctx)[0]
+        current = self._rescore([seed], [ids], None, ctx)[0]
         return self.State(ids, 0, (), current, current)
 
     def step(self, state: State, ctx: Context) -> State:
         """One round of the paper's loop."""
+        drawn = self._drawn(state, ctx)
+        if drawn and self.select in ("expected", "importance"):
+            state = replace(state, current=drawn.scored)
         slots = self._slots(state, ctx)
         proposals = [self._propose(slot, state, ctx) for slot in slots]
-        edits = self._shortlist(slots, proposals, ctx)
-        children = [
-            Candidate(self._text(e.ids, ctx), (state.current.candidate.id,), e.slot.origin) for e in edits
-        ]
-        rivals = self._rescore(children, [e.ids for e in edits], ctx)
+        edits = self._shortlist(slots, proposals, drawn, ctx)
+        parent = state.current.candidate
+        children = [Candidate(self._text(e.ids, ctx), (parent.id,), e.slot.origin) for e in edits]
+        rivals = self._rescore(children, [e.ids for e in edits], drawn, ctx)
         winner = self._winner(state, edits, rivals, ctx)
         for j, (edit, rival) in enumerate(zip(edits, rivals, strict=True)):
             ctx.note(self._trial(state, edit, rival, j == winner, ctx))
@@ -209,45 +233,64 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
         return [t for t in self._likely(base, i, banned, ctx) if retokenizes(model, slot.put(t), before)]
 
     def _likely(self, ids: Ids, position: int, banned: set[int], ctx: Context) -> list[int]:
-        """Readable tokens after ids[:position] that the rows agree on."""
-        model = ctx.whitebox("task")
+        """Readable tokens after ids[:position] that sampled rows agree on."""
+        model, rng = ctx.whitebox("task"), ctx.rng(f"agree {position}")
         allowed = readable(model.vocabulary)
         allowed[list(banned)] = False
-        rows = [ctx.task.template.row(e) for e in self._train(ctx)]
-        proposals = model.propose(rows, ids, position, min(5 * self.k, int(allowed.sum())), allowed)
-        rng = ctx.rng(f"agree {position}")
-        return agreed(proposals, self.k, self.q, 2 * self.mu, self.agreement, 6, rng)
+        draws = 6 if self.agreement == "union" else 1
+        train = list(self._train(ctx))
+        rows = [ctx.task.template.row(e) for e in rng.sample(train, min(draws * self.q, len(train)))]
+        deepest = self.k if self.agreement == "mean" else 5 * self.k
+        proposals = model.propose(rows, ids, position, min(deepest, int(allowed.sum())), allowed)
+        return agreed(proposals, self.k, self.q, 2 * self.mu, self.agreement, draws, rng)
 
-    def _shortlist(self, slots: Sequence[Slot], proposals: Sequence[Sequence[int]], ctx: Context) -> list[Edit]:
-        """5. The mu edits that the gradient, or chance, or nobody picks."""
+    def _drawn(self, state: State, ctx: Context) -> Samples | None:
+        """2'. K reasonings per row, where gradient or selection goes by them."""
+        guided = self.gradient == "sampled" and self.shortlist == "gradient"
+        if guided or self.select in ("expected", "importance"):
+            return sample(ctx, state.current.candidate, self._train(ctx), self.samples, self.temperature)
+        return None
+
+    def _shortlist(
+        self, slots: Sequence[Slot], proposals: Sequence[Sequence[int]], drawn: Samples | None, ctx: Context
+    ) -> list[Edit]:
+        """2.-5. The mu edits that the gradient, or chance, or nobody picks."""
         edits = [Edit(slot, t) for slot, tokens in zip(slots, proposals, strict=True) for t in tokens]
         if self.shortlist == "all" or not edits:
             return edits
-        signal = self._signal(self._text(slots[0].base, ctx), ctx) if self.shortlist == "gradient" else None
-        if signal is None or not signal.rows:
+        base = slots[0].base
+        if self.shortlist == "random":
+            signal = None
+        elif self.gradient == "sampled" and drawn:
+            signal = drawn.signal
+        else:
+            objective = Objective(self.fluency, self.fluency_form, self.answer_temperature)
+            signal = answer_signal(ctx, self._text(base, ctx), self._train(ctx), self.reasoning, objective)
+        if not signal or not signal.rows:
             return ctx.rng("shortlist").sample(edits, min(self.mu, len(edits)))
         gradient = ctx.whitebox("task").gradient(
-            signal.rows, slots[0].base, [s.position for s in slots], proposals, signal.weights, signal.objective
+            signal.rows, base, [s.position for s in slots], proposals, signal.weights, signal.objective
         )
+        # The pull away from a strong word is common to all that could replace it, and first order overstates it: so
+        # edits compete within their position first.
+        ranks = np.concatenate([v.argsort(kind="stable").argsort(kind="stable") for v in gradient.values])
         values = np.concatenate(gradient.values)
-        steepest = np.argsort(values, kind="stable")[: self.mu].tolist()
+        steepest = np.lexsort((values, ranks))[: self.mu].tolist()
         return [
             Edit(edits[j].slot, edits[j].token, rank, float(values[j])) for rank, j in enumerate(steepest, start=1)
         ]
 
-    def _signal(self, prompt: str, ctx: Context) -> Signal:
-        """2.-4. Reasoning, and the loss that the gradient is taken of."""
-        if self.gradient == "sampled":
-            return sampled_signal(ctx, prompt, self._train(ctx), self.samples, self.temperature)
-        objective = Objective(self.fluency, self.fluency_form, self.answer_temperature)
-        return answer_signal(ctx, prompt, self._train(ctx), self.reasoning, objective)
-
-    def _rescore(self, candidates: Sequence[Candidate], ids: Sequence[Ids], ctx: Context) -> list[Scored]:
-        """6. Score candidates on the training rows with fresh reasoning."""
+    def _rescore(
+        self, candidates: Sequence[Candidate], ids: Sequence[Ids], drawn: Samples | None, ctx: Context
+    ) -> list[Scored]:
+        """6. Score candidates on the training rows, with fresh reasoning or by what was drawn for the incumbent."""
         examples = self._train(ctx)
         if self.select == "metric":
             return ctx.score(candidates, examples)
-        if self.select == "expected":
+        if self.select == "importance" and drawn and drawn.signal.rows:
+            here = ctx.whitebox("task").encode(drawn.scored.candidate.text, self._before(ctx))
+            return importance(ctx, drawn, here, candidates, ids)
+        if self.select in ("expected", "importance"):
             return expected(ctx, candidates, examples, self.samples, self.temperature)
         texts = [c.text for c in candidates]
         reasons = reason(ctx, texts, examples) if self.reasoning else [""] * (len(texts) * len(examples))
@@ -280,7 +323,7 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
                 if edit.slot.position >= half and "." in model.vocabulary[edit.token]:
                     return j
         j = max(range(len(rivals)), key=lambda j: rivals[j].mean)
-        if self.accept == "always" or gains(state.current, rivals[j], self.margin):
+        if self.accept == "always" or gains(state.current, rivals[j], self.margin, self.gain):
             return j
         return None
 
@@ -300,7 +343,7 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
             return self.State(state.ids, position, state.tried + tried, state.current, state.best)
         ids, current = edits[winner].ids, rivals[winner]
         position = len(ids) if growing else state.position % len(ids) + 1
-        best = current if current.mean > state.best.mean else state.best
+        best = current if self.accept == "paired" or current.mean > state.best.mean else state.best
         return self.State(ids, position, (), current, best)
 
     def _trial(self, state: State, edit: Edit, rival: Scored, accepted: bool, ctx: Context) -> Trial:
@@ -319,9 +362,9 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
         return text_of(ctx.whitebox("task"), ids, self._before(ctx))
 
 
-def gains(incumbent: Scored, rival: Scored, margin: float) -> bool:
-    """Whether the rival's mean paired gain is positive and exceeds `margin` of its standard errors."""
+def gains(incumbent: Scored, rival: Scored, margin: float, least: float = 0.0) -> bool:
+    """Whether the rival's mean paired gain is positive, at least `least`, and above `margin` standard errors."""
     differences = np.array([rival.scores[e] - s for e, s in incumbent.scores.items()])
     stderr = float(differences.std(ddof=1)) / math.sqrt(len(differences)) if len(differences) > 1 else math.inf
     gain = float(differences.mean())
-    return gain > 0 and gain > margin * stderr
+    return gain > 0 and gain >= least and gain > margin * stderr

@@ -10,7 +10,7 @@ from typing import Any
 
 from steepest.errors import ModelError, nearest
 from steepest.models.scripted import Scripted, echo
-from steepest.objects import find_object
+from steepest.objects import find_object, full_name
 
 NAMES: Mapping[str, str] = {
     "bundled": "the small model that comes with the package; needs steepest[local]",
@@ -33,9 +33,10 @@ class Opened:
 
 
 def opened(name: str, options: Mapping[str, Any] | None = None) -> Opened:
-    """Open a model and keep its name and options, which a run folder writes down."""
-    given = dict(options or {})
-    return Opened(name, open_by_name(name, given), given)
+    """Open a model and keep its name and options, files and folders by their full paths, for the run folder."""
+    given = {key: full_name(value) if isinstance(value, str) else value for key, value in (options or {}).items()}
+    full = _full(name)
+    return Opened(full, open_by_name(full, given), given)
 
 
 def open_by_name(name: str, options: Mapping[str, Any]) -> Any:
@@ -51,6 +52,12 @@ def open_by_name(name: str, options: Mapping[str, Any]) -> Any:
     if colon and where.endswith(".py"):
         return _called(find_object(name, ModelError), name, options)
     raise ModelError(f"there is no model called {name!r}; {nearest(name, NAMES)}")
+
+
+def _full(name: str) -> str:
+    """A model's name, with the full path of its file or folder."""
+    folder = Path(name.removeprefix("hf:")).expanduser()
+    return f"hf:{folder.resolve()}" if name.startswith("hf:") and folder.is_dir() else full_name(name)
 
 
 def _called(make: Callable[..., Any], name: str, options: Mapping[str, Any], *first: str) -> Any:

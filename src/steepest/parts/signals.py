@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from steepest.context import Context
 from steepest.types import Candidate, Example, Message, Objective, Row, Scored
 
@@ -16,6 +18,18 @@ class Signal:
     rows: tuple[Row, ...]
     weights: tuple[float, ...]
     objective: Objective
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Sampled reasoning under one prompt, as a loss whose gradient is minus that of the expected reward."""
+
+    scored: Scored
+    """The prompt with its mean reward per example."""
+    signal: Signal
+    """Responses with their advantages as weights."""
+    owners: tuple[str, ...]
+    """Example id of each row of the signal."""
 
 
 def answer_row(ctx: Context, example: Example, reasoning: str) -> Row:
@@ -33,55 +47,88 @@ def answer_signal(
     return Signal(rows, (1.0 / len(rows),) * len(rows), objective)
 
 
-def sampled_signal(
-    ctx: Context, prompt: str, examples: Sequence[Example], samples: int, temperature: float
-) -> Signal:
-    """The expected reward of sampled reasoning, as a score-function (REINFORCE) surrogate loss.
+def sample(ctx: Context, candidate: Candidate, examples: Sequence[Example], k: int, temperature: float) -> Samples:
+    """Draw k responses per example and reward them: the score-function (REINFORCE) surrogate of expected reward.
 
-    Per example, `samples` whole responses are drawn and rewarded by the task's metric; the advantage is the reward
-    minus the mean reward of the *other* samples of that example (leave-one-out baseline, unbiased). The gradient of
-    sum(advantage * -log p(response)) is then minus that of the expected reward, reasoning included. Examples whose
-    samples were all right or all wrong carry no signal and are left out.
+    The advantage of a response is its reward by the task's metric minus the mean reward of the *other* responses to
+    the same example (leave-one-out baseline, unbiased). The gradient of sum(weight * -log p(response)), with the
+    advantages as weights, is minus that of the expected reward, reasoning included. Examples whose responses were
+    all right or all wrong carry no signal and give no rows.
     """
+    drawn = _drawn(ctx, [candidate.text], examples, k, temperature)
     rows: list[Row] = []
     weights: list[float] = []
-    for example, drawn in zip(examples, _drawn(ctx, [prompt], examples, samples, temperature), strict=True):
-        mean = sum(d.reward for d in drawn) / samples
-        for each in drawn:
+    owners: list[str] = []
+    for example, responses in zip(examples, drawn, strict=True):
+        mean = sum(r.reward for r in responses) / k
+        for each in responses:
             if each.text and each.reward != mean:
                 rows.append(ctx.task.template.row(example, "", each.text))
-                weights.append((each.reward - mean) / ((samples - 1) * len(examples)))
-    return Signal(tuple(rows), tuple(weights), Objective())
+                weights.append((each.reward - mean) / ((k - 1) * len(examples)))
+                owners.append(example.id)
+    scored = Scored(candidate, {e.id: _mean(d) for e, d in zip(examples, drawn, strict=True)})
+    return Samples(scored, Signal(tuple(rows), tuple(weights), Objective()), tuple(owners))
+
+
+def importance(
+    ctx: Context,
+    samples: Samples,
+    ids: Sequence[int],
+    candidates: Sequence[Candidate],
+    of_candidates: Sequence[Sequence[int]],
+    most: float = 10.0,
+) -> list[Scored]:
+    """Mean reward per example that other prompts would have, from one prompt's samples and no new ones.
+
+    Each response counts by p(response | candidate) / p(response | prompt sampled from), at most `most`; `ids` are the
+    tokens of the prompt sampled from. Unbiased up to the cap, and the same samples serve every candidate, so their
+    differences are far less noisy than fresh samples of each.
+    """
+    rows, n = samples.signal.rows, len(samples.signal.rows)
+    prompts = [ids, *of_candidates]
+    losses = ctx.whitebox("task").loss(list(rows) * len(prompts), [p for p in prompts for _ in rows], Objective())
+    here, *there = losses.loss.astype(float).reshape(len(prompts), n)
+    scored = []
+    for candidate, loss in zip(candidates, there, strict=True):
+        scores = dict(samples.scored.scores)
+        ratios = np.minimum(np.exp(here - loss), most)
+        for owner, weight, ratio in zip(samples.owners, samples.signal.weights, ratios.tolist(), strict=True):
+            scores[owner] += len(scores) * weight * ratio
+        scored.append(Scored(candidate, scores))
+    return scored
 
 
 def expected(
-    ctx: Context, candidates: Sequence[Candidate], examples: Sequence[Example], samples: int, temperature: float
+    ctx: Context, candidates: Sequence[Candidate], examples: Sequence[Example], k: int, temperature: float
 ) -> list[Scored]:
-    """Mean reward of sampled responses, per candidate and example."""
-    drawn = _drawn(ctx, [c.text for c in candidates], examples, samples, temperature)
-    means = [sum(d.reward for d in of_pair) / samples for of_pair in drawn]
+    """Mean reward of k fresh samples, per candidate and example."""
+    drawn = _drawn(ctx, [c.text for c in candidates], examples, k, temperature)
     n = len(examples)
     return [
-        Scored(c, {e.id: m for e, m in zip(examples, means[i * n : (i + 1) * n], strict=True)})
+        Scored(c, {e.id: _mean(d) for e, d in zip(examples, drawn[i * n : (i + 1) * n], strict=True)})
         for i, c in enumerate(candidates)
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
+class _Response:
     text: str
     reward: float
 
 
+def _mean(responses: Sequence[_Response]) -> float:
+    return sum(r.reward for r in responses) / len(responses)
+
+
 def _drawn(
-    ctx: Context, prompts: Sequence[str], examples: Sequence[Example], samples: int, temperature: float
-) -> list[list[_Drawn]]:
+    ctx: Context, prompts: Sequence[str], examples: Sequence[Example], k: int, temperature: float
+) -> list[list[_Response]]:
     """Sampled responses with their rewards, one list per (prompt, example), prompt-major."""
     pairs = [(p, e) for p in prompts for e in examples]
     asked = [ctx.task.template.render(p, e) for p, e in pairs]
-    answers = [r.text for r in ctx.generate("task", asked, temperature=temperature, n=samples)]
+    texts = [r.text for r in ctx.generate("task", asked, temperature=temperature, n=k)]
     return [
-        [_Drawn(t, ctx.task.metric(e, t).score) for t in answers[i * samples : (i + 1) * samples]]
+        [_Response(t, ctx.task.metric(e, t).score) for t in texts[i * k : (i + 1) * k]]
         for i, (_, e) in enumerate(pairs)
     ]
 

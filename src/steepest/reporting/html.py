@@ -20,6 +20,7 @@ from steepest.reporting.words import (
     lead,
     measure,
     points,
+    reopened,
     resumption,
     test_name,
 )
@@ -95,7 +96,7 @@ def _verdict(tables: Tables) -> Html:
         element("h1", "", mark, headline(result)),
         element("p", "lead", prose(lead(tables))),
         element("p", "lead", prose(said)) if said else NOTHING,
-        _contest(tables, result) if result else element("pre", "command", resumption(tables)),
+        _contest(tables, result) if result else element("pre", "command", resumption(tables.folder)),
     )
 
 
@@ -113,10 +114,8 @@ def _contest(tables: Tables, result: Result) -> Html:
         bar = interval_bar(gains, found.low, found.mean, found.high, "gain", zero=0.0)
         rows += [_drawn("Difference", bar, prose(f"{points(found.mean)} points"), prose(spread))]
         rows += [element("div", "ruler", tick_labels(gains, signed=True))]
-    note = (
-        f"Held-out {measure(tables)} with 95 % intervals. "
-        f"The rows were opened once, at the end; nothing was chosen by them."
-    )
+    opened = reopened(result) or "The rows were opened once, at the end; nothing was chosen by them."
+    note = f"Held-out {measure(tables)} with 95 % intervals. {opened}"
     if changed:
         note += f" Paired comparison: {test_name(tables)}, {p_text(test.p_value)}."
     return element("div", "contest", *rows, element("p", "about", prose(note)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from pathlib import Path
 from typing import Any
 
 from steepest.reporting.read import Tables
@@ -53,6 +54,16 @@ def advice(tables: Tables) -> str:
     return (
         f"If the gain of {100 * gain:.1f} points is real, about {rows_needed(gain, discordance):,} held-out rows "
         f"would show it four times in five; this run had {result.test.initial.n:,}."
+    )
+
+
+def reopened(result: Result) -> str:
+    """What to hold against a verdict whose test rows were looked at before; empty where they were not."""
+    if result.test_opened == 1:
+        return ""
+    return (
+        f"The test rows were opened {result.test_opened:,} times; a search that goes on after a look at them makes "
+        "the verdict optimistic. New rows would settle it."
     )
 
 
@@ -110,15 +121,16 @@ def plural(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
-def resumption(tables: Tables) -> str:
-    """The command that goes on with an unfinished run."""
-    return shlex.join(["steepest", "resume", str(tables.folder)])
+def resumption(folder: Path) -> str:
+    """The command that goes on with a run."""
+    return shlex.join(["steepest", "resume", str(folder)])
 
 
 def command(tables: Tables) -> str:
     """The command that does the same again, from the arguments as they were given."""
-    parts = ["steepest", "run", str(tables.spec.method["use"])]
-    for name, value in (tables.spec.passed or _arguments(tables)).items():
+    given = {"method": tables.spec.method["use"], **(tables.spec.passed or _arguments(tables))}
+    parts = ["steepest", "run", str(given.pop("method"))]
+    for name, value in given.items():
         for item in value if isinstance(value, list) else [value]:
             parts += [f"--{name.replace('_', '-')}", str(item)]
     return shlex.join(parts)

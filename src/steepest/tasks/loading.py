@@ -159,12 +159,8 @@ def _from_spec(spec: TaskSpec) -> TaskSource:
         seeds=spec.prompts,
         max_tokens=spec.max_tokens,
     )
-    return TaskSource(task, parts.test, _origin(spec.data), parts.notes)
+    return TaskSource(task, parts.test, str(Path(data).resolve()) if isinstance(data, Path) else "rows", parts.notes)
 
 
 def _name(data: str | Path | Rows) -> str:
     return Path(data).stem if isinstance(data, str | Path) else "rows"
-
-
-def _origin(data: str | Path | Rows) -> str:
-    return str(data) if isinstance(data, str | Path) else "rows"

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from steepest.errors import TaskError, nearest
-from steepest.objects import find_object
+from steepest.objects import find_object, full_name
 from steepest.tasks.answers import Choice, Number, Text, YesNo, infer, labels_of
 from steepest.tasks.task import Judgement, Metric
 from steepest.types import Example
 
-Score = Callable[[Example, str], float]
-"""What a user's own metric is: a score in [0, 1], higher is better."""
+Score = Callable[[Example, str], float | Judgement]
+"""What a user's own metric is: a score in [0, 1], higher is better, alone or with the answer that it found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +40,19 @@ class Contains:
 
 @dataclass(frozen=True, slots=True)
 class Custom:
-    """A user's own function `(example, output) -> float`."""
+    """A user's own function `(example, output) -> float` or `-> Judgement`."""
 
     function: Score
     name: str
     """ "file.py:function", by which a run folder finds it again; "python:function" where it cannot."""
 
     def __call__(self, example: Example, output: str) -> Judgement:
-        """The function's score; any output that is not blank counts as an answer."""
-        score = float(self.function(example, output))
-        if not (math.isfinite(score) and 0.0 <= score <= 1.0):
-            raise TaskError(f"a metric's score must lie in [0, 1], got {score} from {self.name}; rescale it")
-        return Judgement(score, output.strip() or None)
+        """What the function says; where it gives a score alone, any output that is not blank counts as an answer."""
+        said = self.function(example, output)
+        judged = said if isinstance(said, Judgement) else Judgement(float(said), output.strip() or None)
+        if not (math.isfinite(judged.score) and 0.0 <= judged.score <= 1.0):
+            raise TaskError(f"a metric's score must lie in [0, 1], got {judged.score} from {self.name}; rescale it")
+        return judged
 
 
 _NAMED: Mapping[str, type[Any]] = {
@@ -154,7 +155,7 @@ def _located(name: str, folder: Path) -> Custom:
             f"a metric passed as a Python object cannot be found again, got {function}; next time define it at the "
             f"top level of a file"
         )
-    full = f"{(folder / Path(file).expanduser()).resolve()}:{function}" if file.endswith(".py") else name
+    full = full_name(f"{folder / Path(file).expanduser()}:{function}") if file.endswith(".py") else name
     score = find_object(full, TaskError)
     if not callable(score):
         raise TaskError(f"a metric must be a function, got {type(score).__name__} for {name}; give (example, output)")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from steepest import codec
 from steepest.errors import StateError
@@ -14,6 +14,21 @@ from steepest.tasks.task import Task, Template
 from steepest.types import Example
 
 SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInfo:
+    """What a run folder's run.json says of the task; the rows are beside it, in data/."""
+
+    name: str
+    layout: str
+    system: str
+    extractor: str
+    metric: Mapping[str, Any]
+    max_tokens: int
+    seeds: tuple[str, ...]
+    origin: str
+    """Where the rows came from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +55,31 @@ class TaskSource:
 
 def restore_task(folder: Path) -> TaskSource:
     """The task of a run, from its folder alone: the very rows, metric and initial prompts. Raises StateError."""
-    told = json.loads(_text(folder / "run.json"))["task"]
+    run = folder / "run.json"
+    data = codec.read(dict[str, Any], _bytes(run), f"{run} cannot be read, restore it", StateError)
+    told: TaskInfo = codec.decode(TaskInfo, data.get("task"), f"{run}: task", StateError)
     rows = {split: _rows(folder / "data" / f"{split}.jsonl") for split in SPLITS}
     task = Task(
-        name=told["name"],
+        name=told.name,
         train=rows["train"],
         dev=rows["dev"],
-        template=Template(told["layout"], told["system"]),
-        metric=open_metric(told["metric"]),
-        extractor=told["extractor"],
-        seeds=tuple(told["seeds"]),
-        max_tokens=told["max_tokens"],
+        template=Template(told.layout, told.system),
+        metric=open_metric(told.metric),
+        extractor=told.extractor,
+        seeds=told.seeds,
+        max_tokens=told.max_tokens,
     )
-    return TaskSource(task, rows["test"], str(folder))
+    return TaskSource(task, rows["test"], str(folder.resolve()))
 
 
 def _rows(path: Path) -> tuple[Example, ...]:
-    lines = _text(path).split("\n")
+    lines = _bytes(path).removesuffix(b"\n").split(b"\n")
     return tuple(
-        codec.read(Example, line, f"{path}, line {number}", StateError) for number, line in enumerate(lines, 1) if line
+        codec.read(Example, line, f"{path} line {number}", StateError) for number, line in enumerate(lines, 1)
     )
 
 
-def _text(path: Path) -> str:
+def _bytes(path: Path) -> bytes:
     if not path.is_file():
         raise StateError(f"a run folder holds {path.name}, got none at {str(path)!r}; correct the path or copy it back")
-    return path.read_text(encoding="utf-8")
+    return path.read_bytes()

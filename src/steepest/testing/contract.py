@@ -211,7 +211,7 @@ def _models(case: MethodCase, tap: Tap) -> dict[str, Any]:
 def _read(path: Path, tap: Tap) -> _Told:
     result = json.loads((path / "result.json").read_text())
     del result["run"], result["usage"]["seconds"], result["measuring"]["seconds"]
-    calls = (path / "calls.jsonl").read_text().splitlines()
+    calls = (path / "calls.jsonl").read_text().removesuffix("\n").split("\n")
     assert len({json.loads(line)["key"] for line in calls}) == len(calls), "a call was paid twice"
     return _Told(_steps(path), result, calls, tap.given)
 
