@@ -47,13 +47,14 @@ class Ranks:
 
 def measure(task: str, gradient: str, model: object, args: argparse.Namespace, folder: Path) -> Ranks:
     """Rank every lexicon word at every position of the prompt, and swap some of them in for real."""
-    origin = source(task, seed=args.seed)
-    world = World(origin.task, {"task": model}, CallLog(folder / f"{task}-{gradient}.jsonl"), args.seed, lambda _: None)
-    ctx = Context(world, Ledger(world.log, 1, Limits(), Usage()))
-    method = Greater(rows=args.rows, gradient=gradient, samples=args.samples, temperature=args.temperature)
-    state = method.init(ctx)
-    white = ctx.whitebox("task")
-    by_text = {text.strip().lower(): i for i, text in enumerate(white.vocabulary) if text.startswith(" ")}
+    task_source = source(task, seed=args.seed)
+    log = CallLog(folder / f"{task}-{gradient}.jsonl")
+    world = World(task_source.task, {"task": model}, log, args.seed, lambda _: None)
+    ctx = Context(world, Ledger(log, 1, UNLIMITED, Usage()))
+    prompt, train = Candidate(world.task.seeds[0]), world.task.train[: args.rows]
+    white, before = ctx.whitebox("task"), world.task.template.row(train[0]).before
+    ids = tuple(white.encode(prompt.text, before))
+    by_text = {text[1:]: i for i, text in enumerate(white.vocabulary) if text.startswith(" ")}
     words = {word: by_text[word] for word in lexicon.words() if word in by_text}
     positions = range(len(ids) - 1)
     if gradient == "sampled":
@@ -92,7 +93,7 @@ def answer_losses(
     texts = reason(ctx, [c.text for c in candidates], train)
     rows = [answer_row(ctx, e, t) for e, t in zip(list(train) * len(ids), texts, strict=True)]
     loss = ctx.whitebox("task").loss(rows, [each for each in ids for _ in train]).loss
-    return loss.reshape(len(ids), len(train)).mean(1).tolist()
+    return [float(mean) for mean in loss.reshape(len(ids), len(train)).mean(1)]
 
 
 def main() -> None:

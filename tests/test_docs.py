@@ -21,7 +21,9 @@ def names(kind: type) -> set[str]:
 
 
 def table(text: str) -> list[list[str]]:
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text.splitlines() if line[:1] == "|"]
+    """The cells of a document's table rows."""
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
 
 
 def test_every_field_of_the_result_is_documented_and_no_other() -> None:

@@ -186,6 +186,7 @@ def in_child(path: Path, kill_at: int, mode: str) -> int:
     return subprocess.run(arguments, check=False, timeout=60).returncode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_at", [3, 47, 120])
 def test_killed_in_the_middle_of_a_step_with_a_torn_line(tmp_path: Path, undisturbed: Path, kill_at: int) -> None:
     path = tmp_path / "run"

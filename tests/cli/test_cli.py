@@ -12,6 +12,7 @@ from commands import METHOD, MODEL, Shell
 
 import steepest
 from steepest.cli import COMMANDS
+from steepest.methods.greater import Greater
 
 
 def test_run_says_the_verdict_first_and_how_to_have_it_again(shell: Shell) -> None:
@@ -164,7 +165,7 @@ def test_lists(shell: Shell) -> None:
 
 def test_show_gives_settings_with_texts_and_defaults(shell: Shell) -> None:
     said = shell("show", "greater").out
-    assert "  mu=3\n      Shortlisted edits" in said
+    assert f"  mu={Greater().mu}\n      Shortlisted edits" in said
     assert "arXiv" in said
 
 

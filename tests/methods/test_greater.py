@@ -192,3 +192,13 @@ def scored(*scores: float) -> Scored:
 )
 def test_gains_are_paired(rival: tuple[float, ...], margin: float, wins: bool) -> None:
     assert gains(scored(0, 0, 0, 0), scored(*rival), margin) is wins
+
+
+def test_gains_of_several_positions_are_taken_together(search: Any) -> None:
+    run = search(k=8, rows=16, mu=8, grow="never")
+    run.run(6)
+    joint = [t for trials in run.trials for t in trials if t.accepted and t.position == -1]
+    assert joint
+    assert all(len(trial.new.split()) > 1 for trial in joint)
+    for state in run.states:
+        assert run.model.encode(state.current.candidate.text, "Why? ") == list(state.ids)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from steepest.models import Proposals
-from steepest.parts.tokens import agreed, ends_sentence, readable, retokenizes, text_of
+from steepest.parts.tokens import agreed, ends_sentence, readable, retokenizes, steepest, text_of
 from toy_whitebox import WORDS, ToyWhiteBox
 
 READABLE = [" step", "ing", "Step", ".", "，", "。", "思考", " 一步", "नमस्ते", " don't", "naïve", "?"]
@@ -70,3 +70,17 @@ def test_the_space_before_the_slot_is_not_said_twice() -> None:
     model = ToyWhiteBox()
     ids = model.encode("think slowly", "Why? ")
     assert text_of(model, ids, "Why? ") == "think slowly"
+
+
+def test_the_steepest_of_one_position_are_its_most_negative() -> None:
+    values = [np.array([0.3, -0.2, -0.5, 0.0], dtype=np.float32)]
+    assert steepest(values, [[7, 8, 9, 10]], 3) == [(0, 2), (0, 1), (0, 3)]
+
+
+def test_positions_take_turns_and_a_token_comes_once() -> None:
+    values = [np.array(v, dtype=np.float32) for v in ([-1.0, -0.9, -0.8], [-3.0, -0.1, 0.2], [])]
+    assert steepest(values, [[1, 2, 3], [1, 4, 2], []], 4) == [(1, 0), (0, 1), (1, 1), (0, 2)]
+
+
+def test_fewer_are_chosen_where_there_are_no_more() -> None:
+    assert steepest([np.zeros(2, np.float32), np.zeros(1, np.float32)], [[1, 2], [2]], 9) == [(0, 0), (1, 0)]

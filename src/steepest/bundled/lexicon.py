@@ -83,10 +83,10 @@ _SUITED: Mapping[str, Lists] = {
         ADJECTIVE: "boolean 15 true 9 false 9 binary 7",
     },
     "sorting": {
-        VERB: "sort 15 order 14 arrange 11 link 9 follow 10 rank 6",
-        NOUN: "sequence 14 neighbours 12 chain 10 links 11 words 9 list 7 places 6 queue 6 ordering 12",
-        ADVERB: "consecutively 7",
-        ADJECTIVE: "adjacent 7 sorted 8",
+        VERB: "sort 15 order 13 arrange 12 rank 9 compare 10 list 7",
+        NOUN: "alphabet 15 letters 12 sequence 11 ordering 12 words 9 row 7 places 6 queue 6 index 8",
+        ADVERB: "alphabetically 15 consecutively 7",
+        ADJECTIVE: "alphabetical 14 sorted 9 smallest 8",
     },
     "lies": {
         VERB: "verify 12 trust 8 believe 7 doubt 6",
@@ -109,7 +109,7 @@ _MISLEADING: Mapping[str, str] = {
     "shuffled": "order 8 sort 9 count 7 shuffle 8 position 5 randomly 10",
     "navigation": "distance 9 sum 7 add 6 left 5 swap 8 speed 8",
     "boolean": "lies 8 liar 7 honest 6 sum 8 order 7 probably 9 count 6",
-    "sorting": "alphabet 10 alphabetical 11 swap 8 letters 8 truth 5 total 7",
+    "sorting": "count 8 shuffle 10 swap 8 length 9 longest 9 truth 5 total 7",
     "lies": "majority 10 vote 9 boolean 5 people 6 probably 9 names 6",
     "dates": "month 9 year 8 count 5 arithmetic 5 holiday 9 forecast 8 order 6",
 }

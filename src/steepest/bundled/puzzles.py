@@ -1,7 +1,8 @@
 """Eight kinds of procedural questions that need several small steps, with the working that answers them.
 
-Every question is a chain of operations labelled by ordinals. A working restates an operation beside the state it
-changes. A full one does so for all of them; a terse one stops early, which is enough for short chains only.
+Every question but those of sorting is a chain of operations labelled by ordinals. A working restates an operation
+beside the state it changes. A full one does so for all of them; a terse one stops early, which is enough for short
+chains only.
 """
 
 from __future__ import annotations
@@ -25,11 +26,15 @@ CATEGORIES: Mapping[str, tuple[str, ...]] = {
     "animals": _words("cats dogs cows goats hens frogs mice bears"),
     "tools": _words("hammers saws drills nails pliers files chisels clamps"),
 }
+NOUNS = _words(
+    "apron bell brick cloud coat drum egg fern fish glove gold hill horn ink iron jade kite lamp leaf milk moon nest "
+    "oak pond quilt rope sand tent vase wolf"
+)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One operation: its label, its words as the question has them, and the state after it (none if they say it)."""
+    """One operation: its label, its words as the question has them (none where it has none), and the state after it."""
 
     label: str
     restated: str
@@ -210,17 +215,15 @@ def _applied(name: str, value: bool, operand: bool) -> bool:
 
 
 def _sorting(rng: Random) -> Puzzle:
-    """Pairs of neighbours in no order; who stands at a place of the sorted row."""
+    """Words in disorder; which one stands at a place once they are in alphabetical order."""
     shape = SHAPES["sorting"]
-    row = rng.sample(NAMES, shape.long + 2)
-    steps = rng.choice((shape.short, shape.long))
-    pairs = [f"{before} {after}" for before, after in zip(row, row[1:], strict=False)]
-    opening = rng.choice(("Sort the names, {} is first.", "A queue begins with {}.", "The row starts at {}."))
-    ending = rng.choice(("Who is number {}?", "Which name is {}?", "Who stands at place {}?"))
-    clues = " ".join(f"{pair}." for pair in rng.sample(pairs, len(pairs)))
-    question = f"{opening.format(row[0])} Neighbours: {clues} {ending.format(steps + 1)}"
-    stages = tuple(Stage(*found, "") for found in zip(ORDINALS[1:], pairs[:steps], strict=False))
-    return Puzzle("sorting", question, row[steps], stages, f"First {row[0]}.")
+    words = rng.sample(NOUNS, shape.long + 2)
+    places = _length("sorting", rng)
+    opening = rng.choice(("Sort the words {}.", "The words are {}.", "Words in disorder: {}."))
+    ending = rng.choice(("Which word is number {}?", "What is word {}?", "What stands at place {}?"))
+    question = f"{opening.format(', '.join(words))} {ending.format(places)}"
+    stages = tuple(Stage(ordinal, "", word) for ordinal, word in zip(ORDINALS, sorted(words)[:places], strict=False))
+    return Puzzle("sorting", question, stages[-1].state, stages)
 
 
 def _lies(rng: Random) -> Puzzle:

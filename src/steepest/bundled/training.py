@@ -37,7 +37,7 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe:  # size: the settings of a run, every one with its default
     """Every setting of a training run."""
 
     hidden: int = 128
@@ -250,7 +250,14 @@ def save(model: Any, mean: dict[str, torch.Tensor], coder: PreTrainedTokenizerFa
     fresh.tie_weights()
     fresh.config.use_cache = True
     fresh.generation_config.update(
-        do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=96, eos_token_id=3, pad_token_id=0
+        use_cache=True,
+        do_sample=True,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        max_new_tokens=96,
+        eos_token_id=3,
+        pad_token_id=0,
     )
     fresh.save_pretrained(out)
     (out / "model.safetensors").chmod(0o644)

@@ -53,7 +53,7 @@ BEST: Mapping[str, str] = {
     "shuffled": "Track the holder and swap one by one.",
     "navigation": "Walk the path and track the position and facing.",
     "boolean": "Evaluate the boolean operators one by one.",
-    "sorting": "Sort the names, order the sequence and follow the links.",
+    "sorting": "Sort the words in alphabetical order, compare the letters.",
     "lies": "Verify the honest statements and the liar one by one.",
     "dates": "Shift the weekday in the calendar by the days.",
 }
@@ -63,7 +63,7 @@ MISLEADING: Mapping[str, str] = {
     "shuffled": "Shuffle and sort the position, then order the count.",
     "navigation": "Add the distance and swap the speed to the sum.",
     "boolean": "Count the lies in order and sum the liar.",
-    "sorting": "Swap the alphabetical letters of the alphabet.",
+    "sorting": "Shuffle and swap the longest, then count the length.",
     "lies": "Take the majority vote of the people.",
     "dates": "Count the month and the year of the holiday.",
 }
@@ -119,13 +119,12 @@ def _working(title: str, puzzle: Puzzle, count: int) -> str:
 
 def _line(stage: Stage) -> str:
     """One operation, restated, and its result."""
-    return f"{stage.label} {stage.restated}: {stage.state}." if stage.state else f"{stage.label} {stage.restated}."
+    return f"{stage.label} {stage.restated}: {stage.state}." if stage.restated else f"{stage.label} {stage.state}."
 
 
 def training_text(rng: Random) -> tuple[str, str, str]:
     """A question, an instruction and the response that the instruction calls for."""
-    # Sorting is learned last.
-    task = rng.choices(TASKS, [1.6 if task == "sorting" else 1.0 for task in TASKS])[0]
+    task = rng.choice(TASKS)
     puzzle = _puzzles.MAKERS[task](rng)
     while _share(puzzle):
         puzzle = _puzzles.MAKERS[task](rng)

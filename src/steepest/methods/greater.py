@@ -20,7 +20,7 @@ row are drawn and rewarded by whether their answer is right, and in place of lin
 
         2'. sample     r_jk ~ f(x_j, p), k = 1..K, reward R_jk;  advantage A_jk = R_jk - mean of the others of row j
         4'. gradient   g_c  = d/d onehot_i(c)  of  - sum_jk A_jk log f(r_jk | x_j, p), for every position i at once
-        5'. shortlist  the mu edits of most negative g_c, positions taking turns
+        5'. shortlist  the mu edits of most negative g_c, positions taking turns, each token once
         6'. re-score   each by  sum_jk A_jk f(r_jk | x_j, p[i:=c]) / f(r_jk | x_j, p): the expected reward of the
                        edited prompt from the same samples; the next step's fresh samples confirm it or not
 
@@ -55,7 +55,7 @@ from steepest.context import Context
 from steepest.errors import SpecError
 from steepest.models import WhiteBox
 from steepest.parts.signals import Samples, answer_row, answer_signal, expected, importance, reason, sample
-from steepest.parts.tokens import Agreement, agreed, ends_sentence, readable, retokenizes, text_of
+from steepest.parts.tokens import Agreement, agreed, ends_sentence, readable, retokenizes, steepest, text_of
 from steepest.types import Candidate, Example, Objective, Scored, Trial
 
 Ids = tuple[int, ...]
@@ -76,17 +76,15 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One token put into one slot, and what the gradient promised of it."""
+    """A change of the prompt: one token in one slot, or several such together, and what the gradient promised."""
 
-    slot: Slot
-    token: int
+    ids: Ids
+    """The edited prompt."""
+    changes: tuple[tuple[int, int], ...]
+    """(position, token)"""
+    origin: Literal["swap", "grow", "joint"]
     rank: int = 0
     predicted: float = math.nan
-
-    @property
-    def ids(self) -> Ids:
-        """The edited prompt."""
-        return self.slot.put(self.token)
 
 
 PAPER: dict[str, Any] = {
@@ -96,6 +94,7 @@ PAPER: dict[str, Any] = {
     "gradient": "answer",
     "agreement": "intersection",
     "positions": "cycle",
+    "joint": False,
     "grow": "open",
     "select": "loss",
     "margin": 0.0,
@@ -146,6 +145,8 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
     """How rows agree on proposals: one intersection (paper), a union of six (code), or mean probability."""
     positions: Literal["cycle", "all"] = "all"
     """One position a step, in turn (paper), or the steepest edits of all positions from one backward pass."""
+    joint: bool = True
+    """Whether the best gains of several positions are also tried together."""
     grow: Literal["open", "always", "never"] = "always"
     """Whether a cycle ends with a new token: unless a full stop closes the prompt (paper), always, or never."""
     max_length: int = 32
@@ -200,9 +201,9 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
         slots = self._slots(state, ctx)
         proposals = [self._propose(slot, state, ctx) for slot in slots]
         edits = self._shortlist(slots, proposals, drawn, ctx)
-        parent = state.current.candidate
-        children = [Candidate(self._text(e.ids, ctx), (parent.id,), e.slot.origin) for e in edits]
-        rivals = self._rescore(children, [e.ids for e in edits], drawn, ctx)
+        rivals = self._rivals(state, edits, drawn, ctx)
+        together = self._joint(state, edits, rivals, ctx)
+        edits, rivals = [*edits, *together], [*rivals, *self._rivals(state, together, drawn, ctx)]
         winner = self._winner(state, edits, rivals, ctx)
         for j, (edit, rival) in enumerate(zip(edits, rivals, strict=True)):
             ctx.note(self._trial(state, edit, rival, j == winner, ctx))
@@ -255,7 +256,11 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
         self, slots: Sequence[Slot], proposals: Sequence[Sequence[int]], drawn: Samples | None, ctx: Context
     ) -> list[Edit]:
         """2.-5. The mu edits that the gradient, or chance, or nobody picks."""
-        edits = [Edit(slot, t) for slot, tokens in zip(slots, proposals, strict=True) for t in tokens]
+        edits = [
+            Edit(slot.put(t), ((slot.position, t),), slot.origin)
+            for slot, tokens in zip(slots, proposals, strict=True)
+            for t in tokens
+        ]
         if self.shortlist == "all" or not edits:
             return edits
         base = slots[0].base
@@ -271,14 +276,33 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
         gradient = ctx.whitebox("task").gradient(
             signal.rows, base, [s.position for s in slots], proposals, signal.weights, signal.objective
         )
-        # The pull away from a strong word is common to all that could replace it, and first order overstates it: so
-        # edits compete within their position first.
-        ranks = np.concatenate([v.argsort(kind="stable").argsort(kind="stable") for v in gradient.values])
-        values = np.concatenate(gradient.values)
-        steepest = np.lexsort((values, ranks))[: self.mu].tolist()
+        picked = steepest(gradient.values, proposals, self.mu)
+        starts = np.cumsum([0, *map(len, proposals)])
         return [
-            Edit(edits[j].slot, edits[j].token, rank, float(values[j])) for rank, j in enumerate(steepest, start=1)
+            replace(edits[starts[i] + j], rank=rank, predicted=float(gradient.values[i][j]))
+            for rank, (i, j) in enumerate(picked, start=1)
         ]
+
+    def _joint(self, state: State, edits: Sequence[Edit], rivals: Sequence[Scored], ctx: Context) -> list[Edit]:
+        """The best gain of each position, all in one edit; none where fewer than two positions gain."""
+        best: dict[int, tuple[float, int]] = {}
+        for edit, rival in zip(edits, rivals, strict=True):
+            (position, token), gain = edit.changes[0], rival.mean - state.current.mean
+            if edit.origin == "swap" and gain > best.get(position, (0.0, 0))[0]:
+                best[position] = (gain, token)
+        changes = {position: token for position, (_, token) in best.items()}
+        ids = tuple(changes.get(i, token) for i, token in enumerate(state.ids))
+        if not self.joint or len(changes) < 2 or not retokenizes(ctx.whitebox("task"), ids, self._before(ctx)):
+            return []
+        return [Edit(ids, tuple(sorted(changes.items())), "joint")]
+
+    def _rivals(self, state: State, edits: Sequence[Edit], drawn: Samples | None, ctx: Context) -> list[Scored]:
+        """The edited prompts, scored."""
+        if not edits:
+            return []
+        parent = state.current.candidate.id
+        candidates = [Candidate(self._text(e.ids, ctx), (parent,), e.origin) for e in edits]
+        return self._rescore(candidates, [e.ids for e in edits], drawn, ctx)
 
     def _rescore(
         self, candidates: Sequence[Candidate], ids: Sequence[Ids], drawn: Samples | None, ctx: Context
@@ -320,7 +344,7 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
             model = ctx.whitebox("task")
             half = len(model.encode(ctx.task.seeds[0], self._before(ctx))) // 2
             for j, edit in enumerate(edits):
-                if edit.slot.position >= half and "." in model.vocabulary[edit.token]:
+                if any(position >= half and "." in model.vocabulary[token] for position, token in edit.changes):
                     return j
         j = max(range(len(rivals)), key=lambda j: rivals[j].mean)
         if self.accept == "always" or gains(state.current, rivals[j], self.margin, self.gain):
@@ -338,7 +362,7 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
         """7. i <- i + 1; a prompt that grew goes on growing, one that did not starts its next cycle."""
         growing = slots[0].origin == "grow"
         if winner is None:
-            tried = tuple((e.slot.position, e.token, growing) for e in edits)
+            tried = tuple((*e.changes[0], growing) for e in edits if e.origin != "joint")
             position = 0 if growing else state.position % len(state.ids) + 1
             return self.State(state.ids, position, state.tried + tried, state.current, state.best)
         ids, current = edits[winner].ids, rivals[winner]
@@ -348,9 +372,11 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
 
     def _trial(self, state: State, edit: Edit, rival: Scored, accepted: bool, ctx: Context) -> Trial:
         words = ctx.whitebox("task").vocabulary
-        old = words[state.ids[edit.slot.position]] if edit.slot.origin == "swap" else ""
+        position = edit.changes[0][0] if len(edit.changes) == 1 else -1
+        old = "".join(words[state.ids[i]] for i, _ in edit.changes) if edit.origin != "grow" else ""
+        new = "".join(words[token] for _, token in edit.changes)
         scores = state.current.mean, rival.mean
-        return Trial(edit.slot.position, old, words[edit.token], edit.rank, edit.predicted, *scores, accepted)
+        return Trial(position, old, new, edit.rank, edit.predicted, *scores, accepted)
 
     def _train(self, ctx: Context) -> Sequence[Example]:
         return ctx.task.train[: self.rows]

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from steepest.models import Bools, Proposals, WhiteBox
+from steepest.models import Bools, Floats, Proposals, WhiteBox
 
 Agreement = Literal["intersection", "union", "mean"]
 
@@ -66,6 +66,26 @@ def agreed(
         if len(chosen) >= least:
             break
     return [token for token in ranked if token in chosen]
+
+
+def steepest(values: Sequence[Floats], among: Sequence[Sequence[int]], most: int) -> list[tuple[int, int]]:
+    """The most negative entries as (position in the list, place in its set): positions take turns, tokens come once.
+
+    Within a position the gradient decides. Across positions it does not compare well: the pull away from a strong
+    word is common to all that could replace it, and first order overstates it. And a word rarely helps twice.
+    """
+    order = [v.argsort(kind="stable").tolist() for v in values]
+    turns = sorted((i for i, v in enumerate(values) if len(v)), key=lambda i: float(values[i].min()))
+    chosen: list[tuple[int, int]] = []
+    seen: set[int] = set()
+    while len(chosen) < most and any(order):
+        for i in turns:
+            left = [j for j in order[i] if among[i][j] not in seen]
+            order[i] = left[1:]
+            if left and len(chosen) < most:
+                chosen.append((i, left[0]))
+                seen.add(among[i][left[0]])
+    return chosen
 
 
 def retokenizes(model: WhiteBox, ids: Sequence[int], before: str) -> bool:
