@@ -31,6 +31,7 @@ from steepest.engine import Limits, Plan, Run
 from steepest.evaluating import measure
 from steepest.models.opening import opened
 from steepest.reporting.statistics import PairedTest, interval, paired_test
+from steepest.stops import reached
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "sampled": {},
@@ -81,7 +82,7 @@ def search(cell: Cell, settings: Settings) -> None:
         limits = Limits(steps=settings.steps, tokens=settings.tokens)
         run = Run.create(folder, Plan(method, rows.task, rows.test, {"task": model}, cell.seed, limits))
     with run:
-        for _ in run.until():
+        for _ in run.until(reached(1.0)):
             pass
         run.finish()
 

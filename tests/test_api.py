@@ -86,7 +86,14 @@ def toy_options() -> dict[str, str]:
 
 def test_a_run_without_limits_is_given_one(tmp_path: Path) -> None:
     result = optimized(tmp_path, steps=None)
-    assert result.stopped == "30 steps done"
+    assert json.loads((result.folder / "run.json").read_text())["limits"]["steps"] == 30
+
+
+def test_a_run_ends_once_every_dev_row_is_right(tmp_path: Path) -> None:
+    result = optimized(tmp_path, steps=None)
+    assert result.dev.best.mean == 1.0
+    assert result.stopped == "reached 1 on dev"
+    assert result.steps < 30
 
 
 def test_methods_come_by_name_by_settings_or_as_they_are(tmp_path: Path) -> None:

@@ -67,6 +67,12 @@ def test_reasons_say_what_ended_the_run() -> None:
     assert stops.reached(0.9)(history) == "reached 0.9 on dev"
 
 
+def test_patience_is_a_limit_too() -> None:
+    (stop,) = stops.of_limits(Limits(patience=2))
+    assert stop(records([0.2, 0.3, 0.3, 0.3])) == "no gain on dev in 2 steps"
+    assert stop(records([0.2, 0.3, 0.3])) is None
+
+
 def test_limits_are_stops() -> None:
     history = records([0.2, 0.3])
     assert stops.of_limits(Limits()) == ()

@@ -20,6 +20,7 @@ from steepest.objects import name_of
 from steepest.plan import Method, Plan
 from steepest.progress import Progress
 from steepest.results import Result
+from steepest.stops import reached
 from steepest.tasks.datasets import Rows, is_data_file
 from steepest.tasks.loading import TaskSpec, load_task
 from steepest.tasks.metrics import Answer, write_answer
@@ -49,6 +50,7 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
     calls: int | None = None,
     tokens: int | None = None,
     seconds: float | None = None,
+    patience: int | None = None,
     options: Mapping[str, Any] | None = None,
     runs: str | Path = "runs",
     quiet: bool = False,
@@ -94,10 +96,11 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
             Otherwise the targets say.
         max_tokens: Limit of one answer, reasoning included; 256 unless given.
         seed: Of everything random; the same seed gives the same run.
-        steps: Limit of steps; 30 where no limit is given.
+        steps: Limit of steps; 30 where no limit is given. Any run ends once every dev row is right.
         calls: Limit of model calls by the search; never passed.
         tokens: Limit of tokens read and written by the search.
         seconds: Limit of time spent in steps.
+        patience: Limit of steps in a row without a better score on dev.
         options: Of the model, for example {"device": "cuda", "dtype": "bfloat16"}.
         runs: Folder for run folders.
         quiet: Show no progress on standard error.
@@ -115,11 +118,11 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
     source = task_source(data, {name: value for name, value in columns.items() if value is not None})
     source = source if prompt is None else source.with_prompt(prompt)
     task_model = opened_model(model, options)
-    limits = Limits(steps, calls, tokens, seconds)
+    limits = Limits(steps, calls, tokens, seconds, patience)
     folder = free_folder(Path(runs), spec.describe(chosen)["use"], source.task.name)
     given: dict[str, Any] = {"data": data, **columns, "prompt": prompt, "seed": seed}
     given["model"] = model if isinstance(model, str) else task_model.name
-    given |= {"steps": steps, "calls": calls, "tokens": tokens, "seconds": seconds}
+    given |= {"steps": steps, "calls": calls, "tokens": tokens, "seconds": seconds, "patience": patience}
     passed = _written({**given, "set": _settings(method), "option": _pairs(task_model.options)}, folder)
     plan = make_plan(chosen, source, task_model, seed, limits, passed)
     with watching(quiet) as observers, Run.create(folder, plan, observers) as run:
@@ -133,6 +136,7 @@ def resume(
     calls: int | None = None,
     tokens: int | None = None,
     seconds: float | None = None,
+    patience: int | None = None,
     quiet: bool = False,
 ) -> Result:
     """Go on with a run where it stopped, by limit, interruption or crash, and return its result.
@@ -140,7 +144,7 @@ def resume(
     No finished model call is made again. Limits that are given replace those of the run; all are counted from its
     beginning. Raises StateError where the folder holds no run, or one of another version.
     """
-    limits = Limits(steps, calls, tokens, seconds)
+    limits = Limits(steps, calls, tokens, seconds, patience)
     with watching(quiet) as observers, Run.open(Path(folder), limits=limits, observers=observers) as run:
         for progress in observers:
             progress.remember(run.records)
@@ -203,10 +207,10 @@ def free_folder(runs: Path, method: str, task: str) -> Path:
 
 
 def carry_out(run: Run) -> Result:
-    """Every step to the limit, the result, the report."""
+    """Every step to the limit, or until no dev row is left to gain; the result, the report."""
     from steepest.reporting import html
 
-    for _ in run.until():
+    for _ in run.until(reached(1.0)):
         pass
     result = run.finish()
     html.write(run.path)

@@ -23,9 +23,12 @@ class Limits:
     """Read and written. No batch is sent once it is reached; the last batch may pass it."""
     seconds: float | None = None
     """Of committed steps. No step begins once it is reached."""
+    patience: int | None = None
+    """Steps in a row without a better score on dev."""
 
     def __post_init__(self) -> None:
-        for name, value in (("calls", self.calls), ("tokens", self.tokens), ("seconds", self.seconds)):
+        given = {"calls": self.calls, "tokens": self.tokens, "seconds": self.seconds, "patience": self.patience}
+        for name, value in given.items():
             if value is not None and not value > 0:
                 raise SpecError(f"the limit on {name} must be above 0, got {value}; leave it out for no limit")
         if self.steps is not None and self.steps < 0:

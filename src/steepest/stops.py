@@ -70,6 +70,8 @@ def of_limits(limits: Limits) -> tuple[Stop, ...]:
         stops.append(after_tokens(limits.tokens))
     if limits.seconds is not None:
         stops.append(after_seconds(limits.seconds))
+    if limits.patience is not None:
+        stops.append(no_gain(limits.patience))
     return tuple(stops)
 
 

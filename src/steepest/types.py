@@ -190,6 +190,8 @@ class Row:
     after: str
     reply: str
     target: str
+    system: str = ""
+    """The system's turn before it; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class Slow(ToyWhiteBox):
         return super().gradient(*given)
 """
 METHOD = ("greater", "--set", "k=6", "--set", "rows=8", "--set", "margin=0", "--set", "gradient=sampled")
-METHOD += ("--set", "samples=3")
+METHOD += ("--set", "samples=3", "--set", "preset=paper", "--set", "select=expected")
 ROWS = ("--data", "rows.csv", "--layout", "{input} {prompt}", "--answer", "slow.py:judge", "--steps", "6")
 
 

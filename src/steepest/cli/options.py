@@ -30,4 +30,5 @@ Steps = Annotated[int | None, typer.Option(metavar="N", help="End after so many 
 Calls = Annotated[int | None, typer.Option(metavar="N", help="Never make more model calls in the search.")]
 Tokens = Annotated[int | None, typer.Option(metavar="N", help="End after so many tokens read and written.")]
 Seconds = Annotated[float | None, typer.Option(metavar="S", help="Begin no step after so many seconds.")]
+Patience = Annotated[int | None, typer.Option(metavar="N", help="End after so many steps without a gain on dev.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on standard output.")]

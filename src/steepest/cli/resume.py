@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from steepest.cli.options import Calls, Json, Seconds, Steps, Tokens
+from steepest.cli.options import Calls, Json, Patience, Seconds, Steps, Tokens
 
 
 def command(
@@ -16,6 +16,7 @@ def command(
     calls: Calls = None,
     tokens: Tokens = None,
     seconds: Seconds = None,
+    patience: Patience = None,
     json: Json = False,
 ) -> None:
     """Go on with a run where it stopped.
@@ -26,4 +27,4 @@ def command(
     from steepest.cli.ending import told
 
     with told(folder, json):
-        api.resume(folder, steps=steps, calls=calls, tokens=tokens, seconds=seconds)
+        api.resume(folder, steps=steps, calls=calls, tokens=tokens, seconds=seconds, patience=patience)

@@ -18,6 +18,7 @@ from steepest.cli.options import (
     MaxTokens,
     Model,
     Options,
+    Patience,
     Seconds,
     Steps,
     Target,
@@ -45,13 +46,14 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     calls: Calls = None,
     tokens: Tokens = None,
     seconds: Seconds = None,
+    patience: Patience = None,
     runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Where run folders are made.")] = Path("runs"),
     json: Json = False,
 ) -> None:
     """Search for a better prompt and test it.
 
     The rows are split into train, dev and test; the test rows are opened once, at the end, and decide the verdict.
-    Without any limit the search ends after 30 steps.
+    Without any limit the search ends after 30 steps; with any, once every dev row is right.
     """
     from steepest import api, spec
     from steepest.cli.ending import told
@@ -63,10 +65,10 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     built = spec.build(spec.with_settings(method, set))
     source = from_options(task, data, columns)
     source = source if prompt is None else source.with_prompt(prompt)
-    limits = Limits(steps, calls, tokens, seconds)
+    limits = Limits(steps, calls, tokens, seconds, patience)
     given: dict[str, Any] = {"method": method, "task": task, "data": data and str(data), **columns}
     given |= {"model": model, "option": option, "prompt": prompt, "set": set, "seed": seed}
-    given |= {"steps": steps, "calls": calls, "tokens": tokens, "seconds": seconds}
+    given |= {"steps": steps, "calls": calls, "tokens": tokens, "seconds": seconds, "patience": patience}
     passed = {name: value for name, value in given.items() if value not in (None, [])}
     plan = api.make_plan(built, source, api.opened_model(model, options_of(option)), seed, limits, passed)
     folder = api.free_folder(runs, method, source.task.name)

@@ -45,7 +45,7 @@ class Template:
     def row(self, example: Example, reply: str = "", target: str = "") -> Row:
         """The same as text around the prompt slot, with the beginning of the reply and what must follow it."""
         before, _, after = self._around(example, "")
-        return Row(before, after, reply, target)
+        return Row(before, after, reply, target, self.system)
 
     def _around(self, example: Example, prompt: str) -> tuple[str, str, str]:
         def fill(text: str) -> str:

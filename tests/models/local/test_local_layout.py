@@ -102,6 +102,16 @@ def test_the_parts_are_the_whole(family: Family) -> None:
     assert len(placed) == len(layout.ids([whole])[0])
 
 
+def test_a_row_reads_its_system_text_as_generation_does(family: Family) -> None:
+    layout = Layout(family.local._loaded.tokenizer)
+    row = Row("Why? ", " Now.", "So the", " end", system="Be kind.")
+    ids = layout.encode("Think slowly.", row.before)
+    (placed,) = layout.place([(row, ids)])
+    asked = (Message("system", "Be kind."), Message("user", "Why? Think slowly. Now."))
+    (whole,) = layout.ids([layout.text((*asked, Message("assistant", "So the end")))])
+    assert [*placed.left, *placed.prompt, *placed.right, *placed.target] == whole
+
+
 def test_chinese_text_is_cut_at_characters(chat: Layout) -> None:
     row = Row("一共有多少个苹果？", "请回答。", "所以答案是", "十二")
     ids = chat.encode("三个盒子", row.before)

@@ -16,6 +16,7 @@ from steepest.errors import ModelError
 from steepest.types import Message, Prompt, Row
 
 _SENTINEL = "\ue000{}\ue001"
+_SLOT = "\ue002"
 _SENTINELS = re.compile("\ue000([0-9]+)\ue001")
 # Some templates print today's date unless told one; an answer must not depend on the day.
 _DATE = "26 Jul 2024"
@@ -122,10 +123,7 @@ class Layout:
         Where the text of the ids would be encoded otherwise between its neighbours (a full stop that merges with
         the newline after it), what follows the prompt is encoded on its own, and what stands before as in `encode`.
         """
-        header, footer = self._frame(("user",)).pieces
-        texts = [
-            (header + row.before, self.decode(ids), row.after + footer + row.reply, row.target) for row, ids in pairs
-        ]
+        texts = [self._parts(row, self.decode(ids)) for row, ids in pairs]
         placed = []
         for (_, ids), parts, (left, found, right, target) in zip(pairs, texts, self.split(texts), strict=True):
             if found != ids:
@@ -136,6 +134,12 @@ class Layout:
                 )
             placed.append(Placed(left, ids, right, target))
         return placed
+
+    def _parts(self, row: Row, prompt: str) -> tuple[str, str, str, str]:
+        user = Message("user", f"{row.before}{_SLOT}{row.after}")
+        asked = (Message("system", row.system), user) if row.system else (user,)
+        left, _, right = self.text(asked).partition(_SLOT)
+        return left, prompt, right + row.reply, row.target
 
     @cached_property
     def vocabulary(self) -> list[str]:
