@@ -22,7 +22,7 @@ row are drawn and rewarded by whether their answer is right, and in place of lin
         4'. gradient   g_c  = d/d onehot_i(c)  of  - sum_jk A_jk log f(r_jk | x_j, p), for every position i at once
         5'. shortlist  the mu edits of most negative g_c, positions taking turns, each token once
         6'. re-score   each by  sum_jk A_jk f(r_jk | x_j, p[i:=c]) / f(r_jk | x_j, p): the expected reward of the
-                       edited prompt from the same samples; the next step's fresh samples confirm it or not
+                       edited prompt from the same samples; the next step draws afresh
 
 This is the score-function gradient of the expected reward through the reasoning itself (parts/signals.py).
 `preset = paper` is the loop above as the paper has it.
@@ -220,8 +220,8 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
         may_grow = len(ids) < self.max_length and (self.grow == "always" or (self.grow == "open" and not closed))
         if i >= len(ids) and may_grow:
             at = len(ids) - closed
-            filler = self._likely(ids, at, set(ids[at - 1 : at]), ctx)[0]
-            return [Slot((*ids[:at], filler, *ids[at:]), at, "grow")]
+            if filler := self._likely(ids, at, set(ids[at - 1 : at]), ctx)[:1]:
+                return [Slot((*ids[:at], *filler, *ids[at:]), at, "grow")]
         places = range(len(ids)) if self.positions == "all" else (i % len(ids),)
         return [Slot(ids, place, "swap") for place in places]
 
