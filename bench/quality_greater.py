@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(world.TASKS))
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--tokens", type=int, default=400_000)
+    parser.add_argument("--tokens", type=int, default=300_000)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--fresh", type=int, default=500)
     parser.add_argument("--workers", type=int, default=2)
@@ -123,6 +123,7 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {date.today().isoformat()}, ", end="")
     print(f"{args.tokens:,} tokens a search, {args.fresh} fresh rows, {time.time() - started:.0f} s\n")
     report(cells, args, best_known)
+    speeds(cells, args, best_known)
 
 
 def report(cells: Sequence[Cell], args: argparse.Namespace, best_known: dict[tuple[str, int], float]) -> None:
@@ -150,6 +151,45 @@ def report(cells: Sequence[Cell], args: argparse.Namespace, best_known: dict[tup
         gap = _difference(paired_test(first, mine)) if variant != args.variants[0] else ""
         mean = interval(list(mine.values()))
         print(f"| {variant} | {mean.mean:.3f} ({mean.low:.3f} to {mean.high:.3f}) | {counts} | {steps:.0f} | {gap} |")
+
+
+def curve(folder: Path) -> list[tuple[int, float]]:
+    """(tokens spent, best dev accuracy so far) after each step."""
+    points: list[tuple[int, float]] = []
+    tokens, best = 0, 0.0
+    for path in sorted((folder / "steps").glob("*.json")):
+        step = json.loads(path.read_text())
+        tokens += step["usage"]["prompt_tokens"] + step["usage"]["output_tokens"]
+        scores = step["referee"]["scores"].values()
+        best = max(best, math.fsum(scores) / len(scores))
+        points.append((tokens, best))
+    return points
+
+
+def speeds(cells: Sequence[Cell], args: argparse.Namespace, best_known: dict[tuple[str, int], float]) -> None:
+    """What a budget buys: best dev accuracy after so many tokens, and tokens until 80 % of the gap is closed on dev.
+
+    Tasks whose gap is below 5 points are left out.
+    """
+    budgets = [args.tokens // 6, args.tokens // 3, args.tokens * 2 // 3, args.tokens]
+    print("\n| variant | " + " | ".join(f"dev at {b // 1000} k" for b in budgets) + " | 80 % of gap | median tokens |")
+    print("|---" * (3 + len(budgets)) + "|")
+    for variant in args.variants:
+        at: list[list[float]] = [[] for _ in budgets]
+        needed = []
+        for cell in (c for c in cells if c.variant == variant):
+            points, top = curve(Path(args.out) / cell.name), best_known[cell.task, cell.seed]
+            start = points[0][1]
+            if top - start < 0.05:
+                continue
+            for found, budget in zip(at, budgets, strict=True):
+                found.append(max([a for t, a in points if t <= budget], default=start))
+            needed.append(min((t for t, a in points if a >= start + 0.8 * (top - start)), default=math.inf))
+        middle = sorted(needed)[len(needed) // 2]
+        median = f"{middle:,.0f}" if middle < math.inf else "never"
+        reached_by = sum(n < math.inf for n in needed)
+        texts = " | ".join(f"{_mean(found):.3f}" for found in at)
+        print(f"| {variant} | {texts} | {reached_by} of {len(needed)} searches | {median} |")
 
 
 def _difference(test: PairedTest) -> str:
