@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: demo test test-fast lint types model bench clean
 
 demo: .stamp-local
-	$(BIN)/steepest run greater --task arithmetic --seed 1
+	$(BIN)/steepest run greater --task arithmetic
 
 test: lint types
 	$(BIN)/python -m pytest
