@@ -54,7 +54,7 @@ def test_a_folder_holds_what_was_asked_for(tmp_path: Path) -> None:
     }
     assert told["models"] == {"task": {"name": "scripted", "options": {}, "id": "toy"}}
     assert told["prompt"] == "Answer the question."
-    assert told["limits"] == {"steps": 1, "calls": 500, "tokens": None, "seconds": None}
+    assert told["limits"] == {"steps": 1, "calls": 500, "tokens": None, "seconds": None, "patience": None}
     assert {"python", "numpy"} <= set(told["versions"])
     assert len((tmp_path / "run" / "data" / "test.jsonl").read_text().splitlines()) == len(plan.test)
     assert sorted(path.name for path in (tmp_path / "run" / "steps").iterdir()) == ["00000.json", "00001.json"]
