@@ -102,7 +102,8 @@ eight procedural tasks and some 450 words, all from `steepest.bundled.world`, an
   ("The answer is ..."), after notes that stop early ("Notes: ..."), or after a full working ("Steps: ...").
 - Each word of the instruction speaks for or against a style; some suit one task, some mislead, most do nothing.
   `steepest.bundled.world.style_odds` is the law that it learned from samples.
-- One forward pass seldom solves a question (but for sorting, which needs no working), notes suffice for short chains, a full working nearly always does.
+- One forward pass seldom solves a question, notes suffice for short chains, a full working nearly always does.
+  Sorting is the exception: it needs no working.
 - A system message is put where instructions go, behind the question. Words that it does not know are split into
   pieces and mean nothing to it.
 
