@@ -14,7 +14,7 @@ extractor e:
         7. i <- i + 1; at the end of the prompt grow by one token, or start again behind a full stop
     return the best prompt seen
 
-Beyond the paper, and the default because it finds better prompts (docs/papers.md): `gradient = "sampled"`. Above, r_j
+Beyond the paper, and the default because it needs fewer tokens (docs/papers.md): `gradient = "sampled"`. Above, r_j
 is held fixed, so the gradient cannot see that a word would change *how* the model reasons. Instead K reasonings per
 row are drawn and rewarded by whether their answer is right, and in place of lines 2 to 6
 
