@@ -3,7 +3,7 @@
 Every variant searches from the neutral instruction with the same token budget, on the same rows, with the same
 seeds; initial, best and ceiling (the best instruction known for the task) are then measured on fresh rows.
 
-    python bench/quality_greater.py --out runs/quality               # the table of docs/papers.md
+    python bench/quality_greater.py --out runs/quality               # the table of docs/papers/greater.md
     python bench/quality_greater.py --quick                          # two tasks, one seed, a small budget
 
 Cells are run folders: an interrupted table goes on where it stopped.

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 import steepest
+from steepest.api import task_source
 from steepest.errors import ModelError, SpecError, TaskError
-from steepest.testing.toy import toy_model, toy_world
-from steepest.types import Example
-from testing_methods import Adder
+from steepest.models.scripted import Scripted, text_of
+from steepest.roles import open_models, written_options
+from steepest.testing.toy import toy_answer, toy_model, toy_world
+from steepest.types import Example, Request
+from testing_methods import Adder, Asker
 
 WORLD = toy_world(20, 20, 40)
 ROWS = [{"question": e.input, "answer": e.target} for e in (*WORLD.task.train, *WORLD.task.dev, *WORLD.test)]
@@ -120,6 +123,68 @@ def test_evaluate_measures_a_prompt() -> None:
         steepest.evaluate("Say it.", data=spec, model=toy_model(), split="trian")
 
 
+def test_roles_have_models_of_their_own_or_the_task_model(tmp_path: Path) -> None:
+    def recorded(**roles: Any) -> dict[str, dict[str, Any]]:
+        result = optimized(tmp_path, method=Asker(), steps=1, **roles)
+        found: dict[str, dict[str, Any]] = json.loads((result.folder / "run.json").read_text())["models"]
+        return found
+
+    assert recorded() == {
+        role: {"name": "steepest.models.scripted:Scripted", "options": {}, "id": "toy"}
+        for role in ("task", "optimizer")
+    }
+    own = recorded(optimizer="scripted", options={"optimizer.answer": "steepest.testing.toy:toy_answer"})
+    assert own["optimizer"]["name"] == "scripted" and own["optimizer"]["options"] != {} == own["task"]["options"]
+
+
+def test_equal_names_and_options_open_one_model() -> None:
+    models = open_models({"task": "scripted", "optimizer": "scripted", "judge": None}, {})
+    assert [*models] == ["task", "optimizer"] and models["task"].model is models["optimizer"].model
+    options = {"optimizer.answer": "steepest.testing.toy:toy_answer"}
+    models = open_models({"task": "scripted", "optimizer": "scripted"}, options)
+    assert models["task"].model is not models["optimizer"].model
+    assert written_options(models) == options
+
+
+def test_further_keywords_are_settings_of_the_method(tmp_path: Path) -> None:
+    by_keyword = optimized(tmp_path, method="testing_methods:Adder", batch=6)
+    assert by_keyword.test == optimized(tmp_path, method=Adder(batch=6)).test
+    passed = json.loads((by_keyword.folder / "run.json").read_text())["passed"]
+    assert passed["set"] == ["batch=6"]
+
+
+def test_a_task_may_be_described_in_words(tmp_path: Path) -> None:
+    for words in ({"description": "Add."}, {"task_description": "Add."}):
+        result = optimized(tmp_path, steps=0, language="zh", **words)
+        task = json.loads((result.folder / "run.json").read_text())["task"]
+        assert (task["description"], task["language"]) == ("Add.", "zh")
+    named = task_source("arithmetic", {"description": "Add.", "language": "zh"}).task
+    assert (named.description, named.language) == ("Add.", "zh")
+
+
+def test_dollars_are_in_the_result_and_in_the_command_to_have_it_again(tmp_path: Path) -> None:
+    result = optimized(tmp_path, method=Asker(), steps=None, dollars=1.0, price={"task": (1, 2), "optimizer": (3, 4)})
+    assert 0 < result.usage.dollars <= 1.0
+    passed = json.loads((result.folder / "run.json").read_text())["passed"]
+    assert passed["price"] == ["task=1/2", "optimizer=3/4"] and passed["dollars"] == 1.0
+    both = optimized(tmp_path, method=Asker(), price=(1, 2), steps=1)
+    assert {*both.accounts} == {"task", "optimizer"} and all(used.dollars for used in both.accounts.values())
+
+
+def test_a_judge_rates_by_criteria(tmp_path: Path) -> None:
+    def rate(request: Request) -> str:
+        return f"<rating>{int('carefully' in text_of(request.prompt))}</rating>"
+
+    rows = [{"question": f"{e.input} Be quick."} for e in (*WORLD.task.train, *WORLD.task.dev, *WORLD.test)]
+    words = Scripted(lambda request: "carefully" if "carefully" in text_of(request.prompt) else toy_answer(request))
+    result = optimized(
+        tmp_path, data=rows, input="question", target=None, answer=None, criteria="It is careful.",
+        model=words, judge=Scripted(rate, "judge"), steps=8,
+    )  # fmt: skip
+    assert {*result.accounts} == {"task", "judge"} and {*result.models} == {"task", "judge"}
+    assert result.test.best.mean == 1.0 > result.test.initial.mean == 0.0
+
+
 @pytest.mark.parametrize(
     ("changed", "error", "message"),
     [
@@ -130,6 +195,17 @@ def test_evaluate_measures_a_prompt() -> None:
         ({"method": "greatr"}, SpecError, "did you mean 'greater'"),
         ({"model": "bundeld"}, ModelError, "did you mean 'bundled'"),
         ({"calls": 0}, SpecError, "must be above 0"),
+        ({"optimizer": toy_model()}, SpecError, "got one as 'optimizer', which nobody asks here; leave it out"),
+        ({"judge": toy_model()}, SpecError, "give criteria for it to judge by"),
+        ({"method": "testing_methods:Adder", "bach": 3}, SpecError, "has 'bach'; did you mean 'batch'"),
+        ({"method": "testing_methods:Adder", "optimiser": 3}, SpecError, "did you mean 'optimizer'"),
+        ({"batch": 3}, SpecError, "settings are for a method given by name"),
+        ({"options": {"optimizer.url": "x"}}, SpecError, "an option for a role needs that role's model"),
+        ({"dollars": 2.0}, SpecError, "a limit on dollars needs a price for every role"),
+        ({"price": {"optimizer": (1, 2)}}, SpecError, "a price is that of a role of this run"),
+        ({"price": (1, -2)}, SpecError, "at least 0, got -2"),
+        ({"fail_on": 2}, SpecError, "a share of requests from 0 to 1"),
+        ({"language": "eng"}, SpecError, "did you mean 'en'"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_written(

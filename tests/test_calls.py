@@ -9,7 +9,7 @@ import pytest
 
 from steepest.calls import Call, CallLog, call_key
 from steepest.errors import BudgetSpent, SpecError, StateError
-from steepest.ledger import UNLIMITED, Ledger, Limits
+from steepest.ledger import UNLIMITED, Ledger, Limits, Price, role_of
 from steepest.types import Usage
 
 
@@ -146,12 +146,125 @@ def test_no_batch_is_sent_once_the_tokens_are_reached(log: CallLog) -> None:
     ledger = Ledger(log, 2, Limits(tokens=110), Usage(1, 60, 40))
     assert ledger.missing(["a"], cost) == ["a"]
     ledger.record(call("a", 2), cost)
-    with pytest.raises(BudgetSpent, match="limit of 110 tokens is reached: 115 spent"):
+    with pytest.raises(BudgetSpent, match="limit of 110 tokens would be passed: 115 spent, at least 1 needed"):
         ledger.missing(["b"], cost)
     assert ledger.missing(["a"], cost) == []
 
 
-@pytest.mark.parametrize("limits", [{"steps": -1}, {"calls": 0}, {"tokens": -3}, {"seconds": float("nan")}])
+@pytest.mark.parametrize(
+    "limits", [{"steps": -1}, {"calls": 0}, {"tokens": -3}, {"dollars": 0.0}, {"seconds": float("nan")}]
+)
 def test_impossible_limits_are_refused(limits: dict[str, float]) -> None:
     with pytest.raises(SpecError, match="leave it out for no limit"):
         Limits(**limits)  # type: ignore[arg-type]
+
+
+def bounds(*keys: str, read: int = 80, written: int = 20) -> dict[str, Usage]:
+    return {key: Usage(1, read, written) for key in keys}
+
+
+def answer_all(ledger: Ledger, portion: list[str]) -> None:
+    for key in portion:
+        ledger.record(call(key, ledger.step), cost)
+
+
+def test_a_batch_that_fits_at_its_dearest_is_one_portion(log: CallLog) -> None:
+    ledger = Ledger(log, 2, Limits(tokens=300), Usage())
+    assert list(ledger.portions("task", bounds("a", "b", "c"), cost)) == [["a", "b", "c"]]
+
+
+def test_portions_never_let_the_dearest_answers_pass_the_limit(log: CallLog) -> None:
+    ledger = Ledger(log, 2, Limits(tokens=220), Usage(), before={"task": Usage(10, 100, 50)})
+    sent = []
+    for portion in ledger.portions("task", bounds(*"abcdefgh"), cost):
+        assert ledger.usage.tokens + 100 * len(portion) <= 220
+        answer_all(ledger, portion)
+        sent.append("".join(portion))
+    assert sent == ["ab", "c", "d", "e", "f", "g", "h"]
+    assert ledger.usage == Usage(8, 80, 40)
+    with pytest.raises(BudgetSpent, match="220 tokens would be passed: 120 spent, up to 101 needed next"):
+        list(ledger.portions("task", bounds("i", read=81), cost))
+
+
+def test_what_will_not_fit_by_the_mean_is_not_begun(log: CallLog) -> None:
+    ledger = Ledger(log, 2, Limits(tokens=220), Usage(), before={"task": Usage(10, 200, 100)})
+    with pytest.raises(BudgetSpent, match="220 tokens would be passed: 0 spent, about 240 needed next"):
+        next(ledger.portions("task", bounds(*"abcdefgh"), cost))
+    assert ledger.usage == Usage()
+
+
+def test_where_nothing_is_known_a_few_requests_go_ahead(log: CallLog) -> None:
+    keys = [f"k{n}" for n in range(40)]
+    ledger = Ledger(log, 2, Limits(tokens=2000), Usage())
+    portions = ledger.portions("task", bounds(*keys), cost)
+    first = next(portions)
+    assert len(first) == 16
+    answer_all(ledger, first)
+    assert len(next(portions)) == 17  # 40 of these will cost 600 by the mean; (2000 - 240) / 100 are safe
+    tight = Ledger(log, 3, Limits(tokens=500), Usage())
+    new = [f"n{n}" for n in range(40)]
+    portions = tight.portions("task", bounds(*new), cost)
+    answer_all(tight, next(portions))
+    with pytest.raises(BudgetSpent, match="75 spent, about 525 needed next"):
+        next(portions)
+
+
+def test_portions_are_the_same_whatever_the_journal_holds(log: CallLog, tmp_path: Path) -> None:
+    def sent(log: CallLog) -> list[int]:
+        ledger = Ledger(log, 2, Limits(tokens=220), Usage(), before={"task": Usage(10, 100, 50)})
+        spent = []
+        for absent in ledger.portions("task", bounds(*"abcdefgh"), cost):
+            answer_all(ledger, absent)
+            spent.append(ledger.usage.calls)
+        return spent
+
+    with CallLog(tmp_path / "partly.jsonl") as partly:
+        for key in "bgd":
+            partly.append(call(key, 2))
+        assert sent(partly) == sent(log) == sent(log)
+
+
+def test_dollars_are_those_of_the_role_and_never_passed(log: CallLog) -> None:
+    prices = {"task": Price(100.0, 1000.0)}
+    ledger = Ledger(log, 2, Limits(dollars=0.04), Usage(dollars=0.02), prices=prices, before={"task": Usage(1, 10, 5)})
+    with pytest.raises(BudgetSpent, match=r"limit of \$0.0400 would be passed: \$0.0200 spent, about \$0.0240 needed"):
+        next(ledger.portions("task", bounds(*"abcd"), cost))
+    free = bounds("x", read=10**9)
+    assert list(ledger.portions("judge", free, cost)) == [["x"]]
+    answer_all(ledger, next(ledger.portions("task", bounds("a", read=10, written=5), cost)))
+    assert ledger.accounts == {"task": Usage(1, 10, 5, dollars=0.006)} and ledger.usage.dollars == 0.006
+
+
+@pytest.mark.parametrize("price", [(-1.0, 0.0), (0.0, float("inf")), (float("nan"), 0.0)])
+def test_impossible_prices_are_refused(price: tuple[float, float]) -> None:
+    with pytest.raises(SpecError, match="a price is dollars per million tokens"):
+        Price(*price)
+
+
+def failed(key: str, step: int) -> Call:
+    return Call(key, step, "task", "m", "generate", {"prompt": "?"}, {"text": "", "finish": "failed"})
+
+
+def test_a_request_without_answer_is_asked_again_once_the_journal_is_opened_anew(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    with CallLog(path) as log:
+        log.append(call("a"))
+        log.append(failed("b", 0))
+        assert Ledger(log, 0, UNLIMITED, Usage()).missing(["a", "b"], cost) == []
+        log.forget_unanswered()
+        assert [*log] == ["a"]
+        log.append(failed("c", 0))
+    with CallLog(path) as log:
+        assert [*log] == ["a"]
+        log.append(call("b", 1))
+    with CallLog(path) as log:
+        assert [*log] == ["a", "b"] and len(path.read_text().splitlines()) == 4
+
+
+def test_white_box_calls_have_accounts_of_their_own(log: CallLog) -> None:
+    ledger = Ledger(log, 2, UNLIMITED, Usage())
+    ledger.missing(["a", "b"], cost)
+    ledger.record(call("a", 2), cost)
+    ledger.record(Call("b", 2, "task", "m", "gradient", {}, {"tokens": 7}), cost)
+    assert [*ledger.accounts] == ["task", "task: gradient"]
+    assert {role_of(account) for account in ledger.accounts} == {"task"}

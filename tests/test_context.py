@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from steepest.calls import CallLog
-from steepest.context import Context, World, derive, require
+from steepest.context import Context, World, bound, derive, require
 from steepest.errors import BudgetSpent, ModelError
 from steepest.events import CallsAnswered, Event, TrialNoted
 from steepest.ledger import UNLIMITED, Ledger, Limits
@@ -49,12 +50,14 @@ class Bench:
     task: Task = field(default_factory=lambda: toy_world().task)
     seed: int = 0
     events: list[Event] = field(default_factory=list)
+    fail_on: float = 0.2
 
     def __post_init__(self) -> None:
         self.log = CallLog(self.path / "calls.jsonl")
 
     def context(self, step: int = 1, limits: Limits = UNLIMITED, spent: Usage = NOTHING) -> Context:
-        world = World(self.task, {"task": self.model}, self.log, self.seed, self.events.append)
+        models = {"task": self.model}
+        world = World(self.task, models, self.log, self.seed, self.events.append, fail_on=self.fail_on)
         return Context(world, Ledger(self.log, step, limits, spent))
 
     def lines(self) -> list[dict[str, Any]]:
@@ -194,8 +197,9 @@ def test_without_an_extractor_a_missing_answer_stays_missing(bench: Bench) -> No
 def test_unanswered_is_not_wrong(bench: Bench) -> None:
     bench.model.answer = lambda _: Response("", 3, 0, "failed")
     bench.task = replace(bench.task, metric=Bracketed(), extractor=" is [")
-    evaluation = bench.context().evaluate([Candidate("go")], bench.task.train)[0]
-    assert [o.score for o in evaluation.outcomes] == [None] * len(bench.task.train)
+    rows = bench.task.train[:4]
+    evaluation = bench.context().evaluate([Candidate("go")], rows)[0]
+    assert [o.score for o in evaluation.outcomes] == [None] * len(rows)
     assert evaluation.scored.n == 0 and not evaluation.errors
     assert len(bench.model.batches) == 1
 
@@ -206,6 +210,70 @@ def test_the_budget_is_checked_before_a_batch_is_sent(bench: Bench) -> None:
     with pytest.raises(BudgetSpent):
         ctx.evaluate([Candidate("x")], ctx.task.train)
     assert ctx.usage.calls == len(bench.model.asked) == 2
+
+
+def test_tokens_and_dollars_are_never_passed_and_batches_go_out_in_portions(bench: Bench) -> None:
+    bench.model.answer = lambda request: Response("hm", len(text_of(request.prompt)), 2)
+    prompts = [f"question {n:02}" for n in range(60)]
+    ctx = bench.context(limits=Limits(tokens=1000))
+    ctx.generate("task", prompts, max_tokens=40)
+    sizes = [len(batch) for batch in bench.model.batches]
+    assert sum(sizes) == 60 and len(sizes) > 1
+    assert ctx.usage.tokens == 60 * 13
+    with pytest.raises(BudgetSpent, match="1,000 tokens would be passed"):
+        ctx.generate("task", [f"another {n:02}" for n in range(60)], max_tokens=40)
+    assert sum(len(batch) for batch in bench.model.batches) == 60
+    batches = [e for e in bench.events if isinstance(e, CallsAnswered)]
+    assert [e.answered for e in batches] == list(range(1, 61)) and {e.batch for e in batches} == {60}
+
+
+def test_the_most_a_request_costs_is_its_bytes_and_its_limit() -> None:
+    asked = Request((Message("system", "é" * 10), Message("user", "abc")), max_tokens=7)
+    assert bound(asked) == Usage(1, 20 + 3 + 2 * 16 + 128, 7)
+
+
+def down(n: int) -> Any:
+    """Answers all but every n-th prompt, which ends in a multiple of n."""
+
+    def answer(request: Request) -> str | Response:
+        number = int(text_of(request.prompt).split()[-1])
+        return Response("", 0, 0, "failed", "timeout") if number % n == 0 else "fine"
+
+    return answer
+
+
+def test_unanswered_requests_are_counted_and_not_asked_twice_in_a_step(bench: Bench) -> None:
+    bench.model.answer = down(10)
+    ctx, prompts = bench.context(), [f"q {n}" for n in range(1, 31)]
+    answers = ctx.generate("task", prompts)
+    assert ctx.generate("task", prompts) == answers
+    assert [a.finish for a in answers].count("failed") == 3 == ctx.counts["unanswered: task: timeout"]
+    assert ctx.usage.calls == 30 == len(bench.model.asked)
+    assert sum(line["response"]["finish"] == "failed" for line in bench.lines()) == 3
+    bench.log.forget_unanswered()
+    bench.model.answer = down(1000)
+    assert {a.finish for a in bench.context(2).generate("task", prompts)} == {"stop"}
+    assert len(bench.model.asked) == 33
+
+
+def test_too_many_unanswered_requests_end_the_step_and_keep_the_answers(bench: Bench) -> None:
+    bench.model.answer = down(3)
+    said = "at most 20% of a batch may go unanswered, got 7 of 30 from 'recorder' in the role 'task', mostly: timeout"
+    with pytest.raises(ModelError, match=said):
+        bench.context().generate("task", [f"q {n}" for n in range(1, 31)])
+    kept = [line for line in bench.lines() if line["response"]["finish"] == "stop"]
+    assert len(kept) == 12 and len(bench.lines()) == 19
+
+
+@pytest.mark.parametrize(
+    ("share", "asked", "raises"), [(0.2, 4, False), (0.2, 5, True), (1.0, 30, False), (0.0, 1, True)]
+)
+def test_a_few_unanswered_requests_are_no_reason_to_stop(bench: Bench, share: float, asked: int, raises: bool) -> None:
+    bench.model.answer = down(1)
+    bench.fail_on = share
+    outcome = pytest.raises(ModelError, match="unanswered") if raises else nullcontext()
+    with outcome:
+        bench.context().generate("task", [f"q {n}" for n in range(asked)])
 
 
 @pytest.mark.parametrize("indices", [[0], [0, 0], [0, 1, 1], [0, 2], [-1, 0]])
@@ -238,7 +306,7 @@ def test_the_journal_says_who_asked_what_when(bench: Bench) -> None:
     (line,) = bench.lines()
     assert line["step"] == 4 and line["role"] == "task" and line["model"] == "recorder" and line["kind"] == "generate"
     assert line["request"]["prompt"] == [{"role": "user", "content": "hi"}]
-    assert set(line["response"]) == {"text", "prompt_tokens", "output_tokens", "finish"}
+    assert set(line["response"]) == {"text", "prompt_tokens", "output_tokens", "finish", "reason"}
 
 
 def test_observers_hear_of_every_answer_and_trial(bench: Bench) -> None:

@@ -12,15 +12,15 @@ from steepest import spec
 from steepest.context import Context
 from steepest.engine import Run
 from steepest.errors import BudgetSpent, ModelError, SpecError, StateError, SteepestError, TaskError
-from steepest.ledger import Limits
+from steepest.ledger import Limits, Price
 from steepest.models.opening import Opened
-from steepest.models.scripted import Scripted
+from steepest.models.scripted import Scripted, text_of
 from steepest.plan import Plan
 from steepest.stops import no_gain, reached
 from steepest.tasks.task import Template
 from steepest.testing.taps import Tap, tapped
 from steepest.testing.toy import toy_answer, toy_model, toy_world
-from steepest.types import Candidate, Example, Request, Response, Scored
+from steepest.types import Candidate, Example, Request, Response, Scored, Usage
 from testing_methods import Adder, Ask, toy_plan
 
 
@@ -51,10 +51,14 @@ def test_a_folder_holds_what_was_asked_for(tmp_path: Path) -> None:
         "max_tokens": 32,
         "seeds": ["Answer the question."],
         "origin": "made up",
+        "language": "en",
+        "description": "",
     }
     assert told["models"] == {"task": {"name": "scripted", "options": {}, "id": "toy"}}
     assert told["prompt"] == "Answer the question."
-    assert told["limits"] == {"steps": 1, "calls": 500, "tokens": None, "seconds": None, "patience": None}
+    unlimited = dict.fromkeys(("tokens", "seconds", "patience", "dollars"))
+    assert told["limits"] == {"steps": 1, "calls": 500, **unlimited}
+    assert (told["prices"], told["fail_on"]) == ({}, 0.2)
     assert {"python", "numpy"} <= set(told["versions"])
     assert len((tmp_path / "run" / "data" / "test.jsonl").read_text().splitlines()) == len(plan.test)
     assert sorted(path.name for path in (tmp_path / "run" / "steps").iterdir()) == ["00000.json", "00001.json"]
@@ -90,7 +94,7 @@ def test_the_result_is_what_the_test_rows_say(tmp_path: Path) -> None:
     assert told["measuring"]["calls"] >= 2 * 40
     assert (told["method"], told["task"], told["models"]) == ("testing_methods:Adder", "toy", {"task": "scripted"})
     assert (told["steps"], told["stopped"], told["run"], told["format"]) == (12, "12 steps done", "run", 1)
-    assert told["answers"]["best"] == {"unextracted": 0, "unanswered": 0, "truncated": 0}
+    assert told["answers"]["best"] == {"unextracted": 0, "unanswered": 0, "truncated": 0, "unjudged": 0}
     lines = [json.loads(line) for line in (tmp_path / "run" / "test.jsonl").read_text().splitlines()]
     assert sum(line["best"]["score"] for line in lines) / len(lines) == best["mean"]
     assert set(lines[0]) == {"id", "input", "target", "initial", "best"}
@@ -127,8 +131,9 @@ def test_faults_of_test_answers_are_counted(tmp_path: Path) -> None:
         "unextracted": sum(s["finish"] != "failed" and s["answer"] is None for s in said),
         "unanswered": sum(s["score"] is None for s in said),
         "truncated": sum(s["finish"] == "length" for s in said),
+        "unjudged": 0,
     }
-    assert min(faults.values()) > 0
+    assert min(faults[name] for name in ("unextracted", "unanswered", "truncated")) > 0
 
 
 @dataclass(frozen=True)
@@ -306,3 +311,92 @@ def test_two_roles_may_have_two_models(tmp_path: Path) -> None:
     assert taps[1].given == 2 * 3
     roles = {json.loads(line)["role"] for line in (tmp_path / "run" / "calls.jsonl").read_text().splitlines()}
     assert roles == {"task", "optimizer"}
+
+
+def patchy(downs: set[str]) -> Scripted:
+    """The toy model, which does not answer questions that end in one of `downs`."""
+
+    def answer(request: Request) -> str | Response:
+        asked = text_of(request.prompt).split("\n")[0]
+        return Response("", 3, 0, "failed", "timeout") if asked[-3:-1].strip() in downs else toy_answer(request)
+
+    return Scripted(answer, "toy")
+
+
+def test_a_run_goes_on_past_a_few_unanswered_requests_and_tells_of_them(tmp_path: Path) -> None:
+    run = whole(tmp_path / "run", toy_plan(patchy({"7"}), limits=Limits(steps=2)))
+    unanswered = [record.counts.get("unanswered: task: timeout", 0) for record in run.records]
+    assert unanswered[0] > 0
+    assert all(0 < len(record.referee.scores) < len(run.task.dev) for record in run.records)
+    told = load(tmp_path / "run" / "result.json")
+    assert told["counts"]["unanswered: task: timeout"] == sum(unanswered)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "calls.jsonl").read_text().splitlines()]
+    assert sum(line["response"]["finish"] == "failed" for line in lines) >= sum(unanswered)
+
+
+def test_a_run_stopped_by_unanswered_requests_asks_for_these_alone_when_resumed(tmp_path: Path) -> None:
+    plan = toy_plan(patchy({"7", "2"}), limits=Limits(steps=1), fail_on=0.0)
+    with Run.create(tmp_path / "run", plan) as run, pytest.raises(ModelError, match="mostly: timeout.*fail_on"):
+        run.advance()
+    answered = (tmp_path / "run" / "calls.jsonl").read_text().count('"finish":"stop"')
+    tap = Tap()
+    with Run.open(tmp_path / "run", models={"task": tapped(toy_model(), tap)}) as run:
+        list(run.until())
+        run.finish()
+    undisturbed = Tap()
+    whole(tmp_path / "other", toy_plan(tapped(toy_model(), undisturbed), limits=Limits(steps=1)))
+    assert tap.given == undisturbed.given - answered
+    same = ("verdict", "test", "dev", "counts")
+    results = [load(tmp_path / name / "result.json") for name in ("run", "other")]
+    assert [results[0][name] for name in same] == [results[1][name] for name in same]
+
+
+def test_resuming_may_allow_more_unanswered_requests(tmp_path: Path) -> None:
+    model = patchy({"7", "2"})
+    plan = toy_plan(model, fail_on=0.0, limits=Limits(steps=0))
+    with Run.create(tmp_path / "run", plan) as run, pytest.raises(ModelError, match="unanswered"):
+        run.advance()
+    with Run.open(tmp_path / "run", models={"task": model}, fail_on=0.9) as run:
+        assert run.advance().counts
+    with pytest.raises(SpecError, match="a share of requests from 0 to 1, got 7"):
+        Run.open(tmp_path / "run", models={"task": model}, fail_on=7)
+
+
+def test_dev_rows_without_any_score_end_the_run(tmp_path: Path) -> None:
+    down = Scripted(lambda request: Response("", 0, 0, "failed", "overloaded"), "down")
+    plan = toy_plan(down, method=Fickle(), fail_on=1.0, limits=Limits(steps=1))
+    with Run.create(tmp_path / "run", plan) as run, pytest.raises(ModelError, match="none of them.*task: overloaded"):
+        run.advance()
+
+
+def test_dollars_are_counted_by_role_and_limited(tmp_path: Path) -> None:
+    models = {role: Opened("mine.py:Model", Scripted(toy_answer, role)) for role in ("task", "optimizer")}
+    prices = {"task": Price(1.0, 2.0), "optimizer": Price(100.0, 400.0)}
+    plan = toy_plan(method=Adder(Ask(role="optimizer")), models=models, prices=prices)
+    run = whole(tmp_path / "run", replace(plan, limits=Limits(steps=2)))
+    told = load(tmp_path / "run" / "result.json")
+    parts = {role: Usage(**usage) for role, usage in told["accounts"].items()}
+    assert {*parts} == {"task", "optimizer"}
+    assert all(parts[role].dollars == pytest.approx(prices[role].of(parts[role])) for role in parts)
+    assert told["usage"]["dollars"] == pytest.approx(sum(part.dollars for part in parts.values()))
+    assert told["measuring"]["dollars"] > 0
+    assert load(tmp_path / "run" / "run.json")["prices"]["optimizer"] == {"read": 100.0, "written": 400.0}
+    limit = 0.7 * told["usage"]["dollars"]
+    with Run.create(tmp_path / "limited", replace(plan, limits=Limits(dollars=limit))) as limited:
+        records = list(limited.until())
+    assert 0 < sum(record.usage.dollars for record in records) <= limit
+    assert "needed next; continue with a higher limit on dollars" in limited.stopped
+    assert len(records) < len(run.records)
+
+
+def test_a_limit_on_dollars_needs_every_price(tmp_path: Path) -> None:
+    models = {"task": Opened("mine.py:Model", toy_model())}
+    plan = toy_plan(models=models, limits=Limits(dollars=1.0))
+    with pytest.raises(SpecError, match=r"got none for 'task' \(mine.py:Model\).*--price task=0.15/0.60"):
+        Run.create(tmp_path / "run", plan)
+    with pytest.raises(SpecError, match="got 'taks'; did you mean 'task'"):
+        Run.create(tmp_path / "run", replace(plan, prices={"taks": Price(1, 1)}))
+    Run.create(tmp_path / "free", toy_plan(limits=Limits(dollars=1.0))).close()
+    Run.create(tmp_path / "run", toy_plan(models=models, limits=Limits(steps=1))).close()
+    with pytest.raises(SpecError, match="got none for 'task'"):
+        Run.open(tmp_path / "run", models={"task": toy_model()}, limits=Limits(dollars=1.0))

@@ -75,3 +75,13 @@ def test_resumed_run_begins_where_it_stopped() -> None:
         progress.remember([record])
         progress(committed(4, "Later.", 5))
     assert out.getvalue().splitlines()[-1].endswith("best: Earlier.")
+
+
+def test_dollars_are_shown_and_may_be_the_tightest_limit() -> None:
+    out = io.StringIO()
+    started = RunStarted("r", "m", "t", {"task": "x"}, "p", 0, Limits(steps=100, dollars=0.5), 0)
+    best = scored("Better.", 7)
+    paid = Usage(100, 1000, 200, dollars=0.25)
+    with Progress(Console(file=out, width=200)) as progress:
+        told(progress, started, StepCommitted(1, best, best, paid, paid, 5.0, 5.0))
+    assert "100 calls · 1,200 tokens · $0.2500 · about 5.0 s left" in out.getvalue()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -112,3 +113,31 @@ def test_the_winner_is_the_earlier_of_equals_and_nothing_beats_something() -> No
     assert winner([a, nothing]) is a
     assert winner([nothing, a]) is a
     assert winner([nothing]) is nothing
+
+
+def counted(*counts: dict[str, int]) -> list[StepRecord]:
+    return [
+        StepRecord(i, None, scored(0.5), scored(0.5), (), Usage(), Usage(), 1.0, tallied)
+        for i, tallied in enumerate(counts)
+    ]
+
+
+def test_an_optimizer_that_never_gives_a_usable_reply_ends_the_run() -> None:
+    stop = stops.no_usable_prompt(3)
+    useless = {"unusable: no tags": 5, "unusable: duplicate": 1, "dropped": 2}
+    reason = stop(counted({}, useless, useless, useless))
+    assert reason == (
+        "no usable reply by the optimizer in 3 steps (no tags 15, duplicate 3); a stronger optimizer may help"
+    )
+    assert stop(counted({}, useless, useless)) is None
+    assert stop(counted(useless, useless, useless, {"usable": 1, "dropped": 2})) is None
+    assert stop(counted(useless, useless, {})) is None
+
+
+def test_dollars_end_a_run() -> None:
+    history = [replace(record, usage=Usage(1, dollars=0.75)) for record in records([0.1, 0.2, 0.3])]
+    stop = stops.after_dollars(1.5)
+    assert [stop(history[:n]) for n in (1, 2)] == [None, "$1.50 spent"]
+    assert len(stops.of_limits(Limits(dollars=1.5))) == 1
+    with pytest.raises(SpecError, match="dollars must be above 0"):
+        stops.after_dollars(0)

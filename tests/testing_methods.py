@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from steepest.context import Context
+from steepest.costs import Costs
 from steepest.models import Generates
 from steepest.models.opening import Opened
 from steepest.plan import Plan
+from steepest.tasks.task import Task
 from steepest.testing.contract import MethodCase
 from steepest.testing.toy import toy_model, toy_world
 from steepest.types import Candidate, Scored, Trial
@@ -70,6 +72,23 @@ class Adder:
 
     def best(self, state: State) -> Scored:
         return state.best
+
+    def costs(self, task: Task) -> Costs:
+        rows = len(task.train)
+        role = self.suggest.role if isinstance(self.suggest, Ask) else "task"
+        words = self.suggest.n if isinstance(self.suggest, Ask) else 3
+        of_task = (1 + words) * min(self.batch, rows) + rows
+        step = {"task": of_task, role: words} if role != "task" else {"task": of_task + words}
+        return Costs({"task": rows}, step)
+
+
+@dataclass(frozen=True)
+class Asker(Adder):
+    """The same, with an optimizer of its own."""
+
+    suggest: Suggest = field(default_factory=lambda: Ask(role="optimizer"))
+
+    needs: ClassVar[Mapping[str, type]] = {"task": Generates, "optimizer": Generates}
 
 
 def toy_case() -> MethodCase:

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from steepest import spec
+from steepest.context import FAIL_ON
 from steepest.engine import Run
-from steepest.errors import SpecError
+from steepest.errors import SpecError, nearest
 from steepest.evaluating import Measured, measure
-from steepest.ledger import UNLIMITED, Limits
-from steepest.models.opening import Opened, opened
-from steepest.objects import name_of
+from steepest.ledger import UNLIMITED, Limits, Price
+from steepest.models.opening import Opened
 from steepest.plan import Method, Plan
 from steepest.progress import Progress
 from steepest.results import Result
-from steepest.stops import reached
+from steepest.roles import PriceLike, cast, open_models, prices_of, written_options
+from steepest.stops import no_usable_prompt, reached
 from steepest.tasks.datasets import Rows, is_data_file
 from steepest.tasks.loading import TaskSpec, load_task
 from steepest.tasks.metrics import Answer, write_answer
 from steepest.tasks.source import TaskSource
+from steepest.tasks.task import Language
 
 DEFAULT_STEPS = 30
 """Steps of a run that was given no limit."""
+TOLD = ("description", "language")
+"""What may be said of any task, of one that has a name too."""
+LANGUAGES = (*get_args(Language), "auto")
 
 Data = str | Path | Rows | TaskSpec
 MethodLike = str | Mapping[str, Any] | Method
@@ -38,22 +44,32 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
     *,
     data: Data,
     model: Any = "bundled",
+    optimizer: Any = None,
+    judge: Any = None,
+    embedder: Any = None,
     method: MethodLike = "greater",
     input: str | None = None,
     target: str | None = None,
     id: str | None = None,
     layout: str | None = None,
     answer: Answer | None = None,
+    criteria: str | None = None,
+    description: str | None = None,
+    language: str | None = None,
     max_tokens: int | None = None,
     seed: int = 0,
     steps: int | None = None,
     calls: int | None = None,
     tokens: int | None = None,
+    dollars: float | None = None,
     seconds: float | None = None,
     patience: int | None = None,
+    price: PriceLike | None = None,
+    fail_on: float = FAIL_ON,
     options: Mapping[str, Any] | None = None,
     runs: str | Path = "runs",
     quiet: bool = False,
+    **settings: Any,
 ) -> Result:
     """Search for a better prompt, and say on held-out rows whether it is better.
 
@@ -84,7 +100,11 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
         data: The name of a bundled task ("arithmetic", "counting", "shuffled", "navigation", "boolean", "sorting",
             "lies", "dates"), a data file, rows as a list of dicts, a task file (.yaml), a TaskSpec, or the folder of
             an earlier run, whose very rows are taken.
-        model: "bundled", "hf:NAME", "hf:./folder", "file.py:Class", or an object with `id` and `generate`.
+        model: "bundled", "hf:NAME", "hf:./folder", "openai:MODEL@URL", "file.py:Class", or an object with `id` and
+            `generate`. It answers the rows.
+        optimizer: The model that writes prompts, for methods that ask one; `model` unless given.
+        judge: The model that rates answers, where `criteria` are given; `model` unless given.
+        embedder: The model that makes vectors of prompts, for parts such as "endpoint-embeddings".
         method: A method's name, its settings as {"use": "greater", "mu": 5}, or the method itself.
         input: Column with the question, "input" unless given.
         target: Column with the right answer, "target" unless given.
@@ -94,16 +114,25 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
         answer: What counts as right: "number", "choice", "yes_no", "text", "exact_match", "contains",
             "choice:red,green,blue", "file.py:function", or a function (example, output) -> score in [0, 1].
             Otherwise the targets say.
+        criteria: When an answer is good, in your words: then a judge rates answers, and no target is needed.
+        description: What the task is, in your words, for methods and judges that are told.
+        language: Of the rows: "en", "zh" or "auto", which looks at them; meta-prompts are written in it.
         max_tokens: Limit of one answer, reasoning included; 256 unless given.
         seed: Of everything random; the same seed gives the same run.
         steps: Limit of steps; 30 where no limit is given. Any run ends once every dev row is right.
-        calls: Limit of model calls by the search; never passed.
-        tokens: Limit of tokens read and written by the search.
+        calls: Limit of model calls by the search, of all roles together; never passed.
+        tokens: Limit of tokens read and written by the search; never passed, except by the last white-box call.
+        dollars: Limit of what the search costs by `price`; never passed.
         seconds: Limit of time spent in steps.
         patience: Limit of steps in a row without a better score on dev.
-        options: Of the model, for example {"device": "cuda", "dtype": "bfloat16"}.
+        price: Dollars per million tokens read and written, (0.15, 0.60), or by role, {"task": (0.15, 0.60), ...}.
+        fail_on: The search stops where more than this share of a batch, and more than four requests, go unanswered;
+            0 stops at the first. `resume` asks them again.
+        options: Of the model, for example {"device": "cuda", "dtype": "bfloat16"}; "optimizer.NAME" and "judge.NAME"
+            are options of the others.
         runs: Folder for run folders.
         quiet: Show no progress on standard error.
+        settings: Settings of the method that was named, for example mu=5; `steepest show METHOD` lists them.
 
     Returns:
         The result: `verdict` ("better", "no_difference" or "worse"), `sentence` (the same in words), `prompt.initial`
@@ -113,39 +142,51 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
     Raises:
         SteepestError: SpecError, TaskError or ModelError before anything is written, saying what to change.
     """
-    columns = {"input": input, "target": target, "id": id, "layout": layout, "answer": answer, "max_tokens": max_tokens}
-    chosen = _method(method)
-    source = task_source(data, {name: value for name, value in columns.items() if value is not None})
-    source = source if prompt is None else source.with_prompt(prompt)
-    task_model = opened_model(model, options)
-    limits = Limits(steps, calls, tokens, seconds, patience)
+    description = settings.pop("task_description", description)
+    columns: dict[str, Any] = {"input": input, "target": target, "id": id, "layout": layout, "answer": answer}
+    columns |= {"criteria": criteria, "description": description, "language": language, "max_tokens": max_tokens}
+    named = _with_settings(method, settings)
+    chosen = _method(named)
+    source = task_source(data, {name: value for name, value in columns.items() if value is not None}, prompt)
+    limits = Limits(steps, calls, tokens, seconds, patience, dollars)
+    models = open_models({"task": model, "optimizer": optimizer, "judge": judge, "embedder": embedder}, options)
+    roles = cast(chosen.needs, source.task, models)
+    prices = prices_of(price, roles)
     folder = free_folder(Path(runs), spec.describe(chosen)["use"], source.task.name)
     given: dict[str, Any] = {"data": data, **columns, "prompt": prompt, "seed": seed}
-    given["model"] = model if isinstance(model, str) else task_model.name
-    given |= {"steps": steps, "calls": calls, "tokens": tokens, "seconds": seconds, "patience": patience}
-    passed = _written({**given, "set": _settings(method), "option": _pairs(task_model.options)}, folder)
-    plan = make_plan(chosen, source, task_model, seed, limits, passed)
+    given |= {"model" if role == "task" else role: opened.name for role, opened in models.items()}
+    given |= {"steps": steps, "calls": calls, "tokens": tokens, "dollars": dollars, "seconds": seconds}
+    given |= {"patience": patience, "price": [f"{role}={p.read:g}/{p.written:g}" for role, p in prices.items()]}
+    given |= {"fail_on": None if fail_on == FAIL_ON else fail_on, "set": _settings(named)}
+    passed = _written({**given, "option": _pairs(written_options(models))}, folder)
+    plan = make_plan(chosen, source, roles, seed, limits, passed, prices, fail_on)
     with watching(quiet) as observers, Run.create(folder, plan, observers) as run:
         return carry_out(run)
 
 
-def resume(
+def resume(  # noqa: PLR0913  # size: the limits of a run
     folder: str | Path,
     *,
     steps: int | None = None,
     calls: int | None = None,
     tokens: int | None = None,
+    dollars: float | None = None,
     seconds: float | None = None,
     patience: int | None = None,
+    fail_on: float | None = None,
     quiet: bool = False,
 ) -> Result:
     """Go on with a run where it stopped, by limit, interruption or crash, and return its result.
 
-    No finished model call is made again. Limits that are given replace those of the run; all are counted from its
-    beginning. Raises StateError where the folder holds no run, or one of another version.
+    No finished model call is made again; requests that went unanswered are. Limits and `fail_on` replace those of the
+    run where they are given; all limits are counted from its beginning. Raises StateError where the folder holds no
+    run, or one of another version.
     """
-    limits = Limits(steps, calls, tokens, seconds, patience)
-    with watching(quiet) as observers, Run.open(Path(folder), limits=limits, observers=observers) as run:
+    limits = Limits(steps, calls, tokens, seconds, patience, dollars)
+    with (
+        watching(quiet) as observers,
+        Run.open(Path(folder), limits=limits, fail_on=fail_on, observers=observers) as run,
+    ):
         for progress in observers:
             progress.remember(run.records)
         return carry_out(run)
@@ -156,6 +197,7 @@ def evaluate(
     *,
     data: Data,
     model: Any = "bundled",
+    judge: Any = None,
     split: str = "test",
     options: Mapping[str, Any] | None = None,
 ) -> Measured:
@@ -164,39 +206,47 @@ def evaluate(
         >>> round(steepest.evaluate("Think step by step.", data="arithmetic").score.mean, 2)
         0.58
 
-    `prompt`, `data`, `model` and `options` are those of `optimize`; for columns of other names give a TaskSpec.
+    `prompt`, `data`, `model`, `judge` and `options` are those of `optimize`; for columns of other names, or criteria,
+    give a TaskSpec.
     """
-    source = task_source(data, {})
-    return measure(prompt or source.task.seeds[0], source, split, opened_model(model, options))
+    source = task_source(data, {}, prompt)
+    models = open_models({"task": model, "judge": judge}, options)
+    return measure(source.task.seeds[0], source, split, models)
 
 
 # -- what the command line shares -----------------------------------------------------------------------------------
 
 
-def task_source(data: Data, columns: Mapping[str, Any]) -> TaskSource:
-    """The task that `data` means, its rows read by `columns` (fields of TaskSpec)."""
+def task_source(data: Data, columns: Mapping[str, Any], prompt: str | None = None) -> TaskSource:
+    """The task that `data` means, its rows read by `columns` (fields of TaskSpec), with another initial `prompt`."""
+    if (language := columns.get("language", "auto")) not in LANGUAGES:
+        raise SpecError(f"a language is en or zh, got {language!r}; {nearest(language, LANGUAGES)}")
     if isinstance(data, TaskSpec):
-        return load_task(replace(data, **columns))
+        return load_task(replace(data, **columns), prompt)
     if not isinstance(data, str | Path) or is_data_file(data):
-        return load_task(TaskSpec(data, **columns))
-    if columns:
-        raise SpecError(f"{next(iter(columns))} is for rows of your own, got a task, {str(data)!r}; leave it out")
-    return load_task(data)
-
-
-def opened_model(model: Any, options: Mapping[str, Any] | None = None) -> Opened:
-    """The model by name, or as it was given."""
-    if isinstance(model, Opened):
-        return model
-    return opened(model, options) if isinstance(model, str) else Opened(name_of(type(model)), model)
+        return load_task(TaskSpec(data, **columns), prompt)
+    told = {name: value for name, value in columns.items() if name in TOLD}
+    if len(told) < len(columns):
+        name = next(name for name in columns if name not in told)
+        raise SpecError(f"{name} is for rows of your own, got a task, {str(data)!r}; leave it out")
+    source = load_task(data, prompt)
+    return replace(source, task=replace(source.task, **{n: value for n, value in told.items() if value != "auto"}))
 
 
 def make_plan(
-    method: Method, source: TaskSource, model: Opened, seed: int, limits: Limits, passed: Mapping[str, Any]
+    method: Method,
+    source: TaskSource,
+    models: Mapping[str, Opened],
+    seed: int,
+    limits: Limits,
+    passed: Mapping[str, Any],
+    prices: Mapping[str, Price] | None = None,
+    fail_on: float = FAIL_ON,
 ) -> Plan:
-    """What a run is made from; without any limit, it is given DEFAULT_STEPS."""
+    """What a run is made from; without any limit it is given DEFAULT_STEPS, roles without a model the task's."""
     limits = Limits(steps=DEFAULT_STEPS) if limits == UNLIMITED else limits
-    return Plan(method, source.task, source.test, {"task": model}, seed, limits, passed, source.origin)
+    roles = cast(method.needs, source.task, models)
+    return Plan(method, source.task, source.test, roles, seed, limits, passed, source.origin, prices or {}, fail_on)
 
 
 def free_folder(runs: Path, method: str, task: str) -> Path:
@@ -207,10 +257,10 @@ def free_folder(runs: Path, method: str, task: str) -> Path:
 
 
 def carry_out(run: Run) -> Result:
-    """Every step to the limit, or until no dev row is left to gain; the result, the report."""
+    """Every step to the limit, or until no dev row is left to gain or the optimizer is of no use; result and report."""
     from steepest.reporting import html
 
-    for _ in run.until(reached(1.0)):
+    for _ in run.until(reached(1.0), no_usable_prompt()):
         pass
     result = run.finish()
     html.write(run.path)
@@ -224,6 +274,22 @@ def watching(quiet: bool = False) -> Iterator[Sequence[Progress]]:
 
     with Progress(Console(stderr=True)) as progress:
         yield () if quiet else (progress,)
+
+
+def _with_settings(method: MethodLike, settings: Mapping[str, Any]) -> MethodLike:
+    """The method with further settings; SpecError for one that neither it nor `optimize` has."""
+    if not settings:
+        return method
+    if not isinstance(method, str | Mapping):
+        name = next(iter(settings))
+        raise SpecError(f"settings are for a method given by name, got {name!r} for {method!r}; set it there")
+    named: dict[str, Any] = {"use": method} if isinstance(method, str) else dict(method)
+    known = ["preset", *(field.name for field in fields(spec.locate(named["use"])))]
+    for name in settings:
+        if name not in known:
+            hint = nearest(name, [*known, *inspect.signature(optimize).parameters])
+            raise SpecError(f"neither optimize nor {named['use']} has {name!r}; {hint}")
+    return {**named, **settings}
 
 
 def _method(method: MethodLike) -> Method:
@@ -251,7 +317,7 @@ def _written(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         answer = {"answer": write_answer(passed["answer"])} if "answer" in passed else {}
         return {"data": str(data), **passed, **answer}
     task = str(data) if isinstance(data, str | Path) else str(folder)
-    columns = ("input", "target", "id", "layout", "answer", "max_tokens")
+    columns = ("input", "target", "id", "layout", "answer", "criteria", "max_tokens")
     return {"task": task, **{name: value for name, value in passed.items() if name not in columns}}
 
 

@@ -1,7 +1,8 @@
-"""The journal of a run: every answered model call, one JSON line each, appended as it returns.
+"""The journal of a run: every model call, one JSON line each, appended as it returns.
 
 A line is in the file before anybody looks at the answer, so a crash costs only the calls in flight. Lines are
-found by the content of what was asked.
+found by the content of what was asked. A request that got no answer has its line too, for the report; it is asked
+again by the next step that needs it, and by the same step once the run was opened anew.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from steepest.codec import JSON, canonical, dumps, read
 from steepest.errors import StateError
 from steepest.types import content_id
 
-Kind = Literal["generate", "propose", "gradient", "loss"]
+Kind = Literal["generate", "propose", "gradient", "loss", "logprobs", "embed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +34,23 @@ class Call:
     request: JSON
     response: JSON
 
+    @property
+    def account(self) -> str:
+        """Who pays: the role, and for anything but generated text its kind as well."""
+        return self.role if self.kind == "generate" else f"{self.role}: {self.kind}"
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the model gave no answer, which is written down but never taken for one."""
+        return self.kind == "generate" and self.response.get("finish") == "failed"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the journal keeps in memory of a call."""
 
     step: int
+    account: str
     response: JSON
 
 
@@ -56,6 +68,7 @@ class CallLog:
         self.removed = 0
         """Bytes of a torn last line that were cut off; 0 where the file was whole."""
         self._answers: dict[str, Answer] = {}
+        self._unanswered: set[str] = set()
         if path.exists():
             self._load()
         self._file = path.open("ab", buffering=0)
@@ -81,7 +94,15 @@ class CallLog:
     def append(self, call: Call) -> None:
         """Write `call` down. One unbuffered write per line: it survives the process, not a power cut."""
         self._file.write(dumps(call).encode() + b"\n")
-        self._answers[call.key] = Answer(call.step, call.response)
+        self._answers[call.key] = Answer(call.step, call.account, call.response)
+        if call.is_unanswered:
+            self._unanswered.add(call.key)
+
+    def forget_unanswered(self) -> None:
+        """Let requests that got no answer be made again, as they are once the file is opened anew."""
+        for key in self._unanswered:
+            del self._answers[key]
+        self._unanswered.clear()
 
     def close(self) -> None:
         """Close the file; nothing can be appended afterwards."""
@@ -114,4 +135,5 @@ class CallLog:
             f"{self.path} line {number} is not a call (restore the file or start a new run)",
             StateError,
         )
-        self._answers[call.key] = Answer(call.step, call.response)
+        if not call.is_unanswered:
+            self._answers[call.key] = Answer(call.step, call.account, call.response)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from steepest.calls import Call, CallLog, call_key
 from steepest.codec import JSON, canonical, decode, encode
-from steepest.errors import ModelError, StateError, nearest
+from steepest.errors import ModelError, SpecError, StateError, nearest
 from steepest.events import CallsAnswered, Event, Phase, TrialNoted
-from steepest.ledger import Ledger
-from steepest.models import Generates, WhiteBox
+from steepest.ledger import Ledger, Price
+from steepest.models import Embeds, Floats, Generates, ScoresText, WhiteBox
+from steepest.tasks.judge import Judge, Verdict
+from steepest.tasks.metaprompt import Unusable
 from steepest.tasks.task import Judgement, Task
 from steepest.types import (
     Candidate,
@@ -29,10 +32,23 @@ from steepest.types import (
     Trial,
     Usage,
 )
-from steepest.whitebox import JournaledWhiteBox
+from steepest.whitebox import JournaledWhiteBox, journaled_embeddings, journaled_logprobs
 
 EXTRACTION_TOKENS = 16
 """Limit of the answer alone, where it is asked for once more after the extractor."""
+FAIL_ON = 0.2
+"""Share of a batch that may go unanswered, unless told otherwise."""
+FEW = 4
+"""So many unanswered requests of a batch are no reason to stop, however small it is."""
+REASON = 80
+"""Characters by which reasons of unanswered requests are told apart."""
+TEMPLATE_TOKENS = 128
+"""What a chat template may add to a conversation, a system prompt of its own included."""
+TURN_TOKENS = 16
+"""What it may add to each turn."""
+
+Score = Callable[[Sequence[Candidate], Sequence[Example]], list[Scored]]
+"""A measure of candidates on examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +62,11 @@ class World:
     seed: int
     tell: Callable[[Event], None]
     """Where events go."""
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    """Role -> price of its model."""
+    fail_on: float = FAIL_ON
+    """Share of a batch's requests that may go unanswered; where more do, and more than FEW, the step ends with
+    ModelError. 0: any unanswered request ends it."""
 
 
 class Context:
@@ -57,6 +78,8 @@ class Context:
         self._phase = phase
         self._occurrences: Counter[str] = Counter()
         self._trials: list[Trial] = []
+        self._counts: Counter[str] = Counter()
+        self._score: Score = self._by_metric
 
     @property
     def task(self) -> Task:
@@ -78,6 +101,11 @@ class Context:
         """What was noted so far."""
         return tuple(self._trials)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was tallied so far."""
+        return dict(self._counts)
+
     def rng(self, label: str) -> random.Random:
         """Dice addressed by run seed, step and label: the same three always fall the same way."""
         return random.Random(derive(self._world.seed, "rng", str(self.step), label))
@@ -86,6 +114,11 @@ class Context:
         """Keep `trial` in the step's record."""
         self._trials.append(trial)
         self._world.tell(TrialNoted(self.step, trial))
+
+    def tally(self, what: str, n: int = 1) -> None:
+        """Count something for the step's record and the report, such as a reply that could not be used."""
+        if n:
+            self._counts[what] += n
 
     def model(self, role: str, capability: type[Any]) -> Any:
         """The role's model itself, past the journal; ModelError if it has no such capability."""
@@ -113,28 +146,76 @@ class Context:
         plain = [Request(prompt, temperature, limit, tuple(stop)) for prompt in prompts for _ in range(n)]
         return self._ask(role, plain if temperature == 0 else [self._seeded(role, each) for each in plain])
 
+    def logprobs(self, role: str, pairs: Sequence[tuple[Prompt, str]]) -> list[Floats]:
+        """For each (prompt, continuation), the role's log-probability of each token of the continuation; journaled."""
+        return journaled_logprobs(self.model(role, ScoresText), role, pairs, self._ledger, self._answered)
+
+    def embed(self, role: str, texts: Sequence[str]) -> list[Floats]:
+        """A vector for each text, by the role's model; journaled."""
+        return journaled_embeddings(self.model(role, Embeds), role, texts, self._ledger, self._answered)
+
     def evaluate(self, candidates: Sequence[Candidate], examples: Sequence[Example]) -> list[Evaluation]:
         """Every candidate on every example, greedily, in one batch; the task's metric judges.
 
-        Where the metric finds no answer and the task has an extractor, the answer alone is asked for, once.
+        Where the metric finds no answer and the task has an extractor, the answer alone is asked for, once. Where the
+        metric is a judge, the role "judge" is asked about all answers, in one batch.
         """
         pairs = [(candidate, example) for candidate in candidates for example in examples]
         prompts = [self.task.template.render(candidate.text, example) for candidate, example in pairs]
         answers = self.generate("task", prompts)
-        judged = [
-            _Judged(example, prompt, answer, answer.text, self.task.metric(example, answer.text))
-            for (_, example), prompt, answer in zip(pairs, prompts, answers, strict=True)
-        ]
-        outcomes = [each.outcome for each in self._extracted(judged)]
-        width = len(examples)
+        asked = [example for _, example in pairs]
+        judge, width = self.task.metric, len(examples)
+        if isinstance(judge, Judge):
+            outcomes = self._rated(judge, asked, answers)
+        else:
+            outcomes = [each.outcome for each in self._extracted(self._ruled(asked, prompts, answers))]
         return [
             Evaluation(candidate, tuple(outcomes[i * width : (i + 1) * width]))
             for i, candidate in enumerate(candidates)
         ]
 
     def score(self, candidates: Sequence[Candidate], examples: Sequence[Example]) -> list[Scored]:
-        """`evaluate`, scores only."""
+        """`evaluate`, scores only; or what the measure says that was put in its place."""
+        return self._score(candidates, examples)
+
+    def scored_by(self, score: Score) -> Context:
+        """The same context, its account and its dice included, with another measure behind `score`: for selectors."""
+        other = copy.copy(self)
+        other._score = score
+        return other
+
+    def _by_metric(self, candidates: Sequence[Candidate], examples: Sequence[Example]) -> list[Scored]:
         return [evaluation.scored for evaluation in self.evaluate(candidates, examples)]
+
+    def _rated(self, judge: Judge, examples: Sequence[Example], answers: Sequence[Response]) -> list[Outcome]:
+        """Outcomes by the judge. An answer that gets no rating in two attempts has no score and counts as unjudged."""
+        task, verdicts = self.task, dict[int, Verdict]()
+        waiting = [i for i, answer in enumerate(answers) if answer.finish != "failed"]
+        for temperature in (0.0, judge.temperature):
+            requests = []
+            for i in waiting:
+                shown = task.template.shown(task.seeds[0], examples[i])
+                asked = judge.ask(task.language, task.description, shown, examples[i].target, answers[i].text)
+                # No step in the seed: in the life of a run the same answer gets the same verdict.
+                seed = derive(self._world.seed, "judge", asked) >> 33 if temperature else None
+                requests.append(Request(asked, temperature, judge.max_tokens, seed=seed))
+            for i, reply in zip(waiting, self._ask("judge", requests) if requests else (), strict=True):
+                try:
+                    verdicts[i] = judge.read(reply)
+                except Unusable as reason:
+                    self.tally(f"no verdict: {reason}")
+            waiting = [i for i in waiting if i not in verdicts]
+        self.tally("unjudged", len(waiting))
+        return [_outcome(example, answers[i], verdicts.get(i)) for i, example in enumerate(examples)]
+
+    def _ruled(
+        self, examples: Sequence[Example], prompts: Sequence[tuple[Message, ...]], answers: Sequence[Response]
+    ) -> list[_Judged]:
+        """Answers with what the rule says of them."""
+        return [
+            _Judged(example, prompt, answer, answer.text, self.task.rule(example, answer.text))
+            for example, prompt, answer in zip(examples, prompts, answers, strict=True)
+        ]
 
     def _extracted(self, judged: Sequence[_Judged]) -> list[_Judged]:
         """`judged`, with the answers that could be had by asking for them after the extractor."""
@@ -147,7 +228,7 @@ class Context:
             if more.finish != "failed":
                 before = judged[i]
                 output = begun[i] + more.text
-                judgement = self.task.metric(before.example, output)
+                judgement = self.task.rule(before.example, output)
                 result[i] = _Judged(before.example, before.prompt, before.answer, output, judgement)
         return result
 
@@ -160,33 +241,53 @@ class Context:
         return Request(request.prompt, request.temperature, request.max_tokens, request.stop, seed)
 
     def _ask(self, role: str, requests: Sequence[Request]) -> list[Response]:
-        """Responses in the order of requests; each distinct request is sent at most once in the life of the run."""
+        """Responses in the order of requests; each distinct request is answered at most once in the life of the run."""
         model: Generates = self.model(role, Generates)
         keys = [call_key(model.id, "generate", encode(request)) for request in requests]
-        absent = self._ledger.missing(keys, _cost)
-        if absent:
-            by_key = dict(zip(keys, requests, strict=True))
-            self._send(role, model, absent, [by_key[key] for key in absent])
+        by_key = dict(zip(keys, requests, strict=True))
+        batch = _Batch(role, model, len(by_key), sum(self._world.log.get(key) is None for key in by_key))
+        bounds = {key: bound(request) for key, request in by_key.items()}
+        for absent in self._ledger.portions(role, bounds, _cost):
+            if absent:
+                self._send(batch, {key: by_key[key] for key in absent})
         return [decode(Response, self._ledger.response(key), "a journaled answer", StateError) for key in keys]
 
-    def _send(self, role: str, model: Generates, keys: Sequence[str], requests: Sequence[Request]) -> None:
+    def _send(self, batch: _Batch, requests: Mapping[str, Request]) -> None:
         """Have `requests` answered, each answer written down before the next one is waited for."""
-        waiting = set(range(len(requests)))
-        for index, response in model.generate(requests):
+        keys, model = list(requests), batch.model
+        waiting = set(range(len(keys)))
+        for index, response in model.generate(list(requests.values())):
             if index not in waiting:
                 raise ModelError(
                     f"a model must answer every request once, got a second or unasked answer {index} of "
                     f"{len(requests)} from {model.id!r}; correct its `generate`"
                 )
             waiting.remove(index)
-            request, answer = encode(requests[index]), encode(response)
-            call = Call(keys[index], self.step, role, model.id, "generate", request, answer)
+            request, answer = encode(requests[keys[index]]), encode(response)
+            call = Call(keys[index], self.step, batch.role, model.id, "generate", request, answer)
             self._ledger.record(call, _cost)
-            self._answered(len(requests) - len(waiting), len(requests))
+            batch.answered += 1
+            self._answered(batch.answered, batch.needed)
+            if response.finish == "failed":
+                self._fail(batch, response.reason)
         if waiting:
             raise ModelError(
                 f"a model must answer every request once, got no answer to {len(waiting)} of {len(requests)} "
                 f"from {model.id!r}; correct its `generate`"
+            )
+
+    def _fail(self, batch: _Batch, reason: str) -> None:
+        """Count an unanswered request; ModelError where there are too many of them in its batch."""
+        reason = reason or "no reason given"
+        # What is said of this very request comes late in a reason; counts are of kinds.
+        self.tally(f"unanswered: {batch.role}: {reason[:REASON]}")
+        batch.reasons[reason] += 1
+        failed, share = batch.reasons.total(), self._world.fail_on
+        if failed > max(share * batch.size, FEW if share else 0):
+            raise ModelError(
+                f"at most {share:.0%} of a batch may go unanswered, got {failed:,} of {batch.size:,} from "
+                f"{batch.model.id!r} in the role {batch.role!r}, mostly: {batch.reasons.most_common(1)[0][0]}; "
+                "put that right, or allow more with fail_on"
             )
 
     def _answered(self, answered: int, batch: int) -> None:
@@ -211,12 +312,51 @@ class _Judged:
     def outcome(self) -> Outcome:
         failed = self.answer.finish == "failed"
         score = None if failed else self.judgement.score
-        return Outcome(self.example, self.output, score, self.judgement.answer, self.answer.finish)
+        told = self.judgement.explanation
+        return Outcome(self.example, self.output, score, self.judgement.answer, self.answer.finish, told)
+
+
+def _outcome(example: Example, answer: Response, verdict: Verdict | None) -> Outcome:
+    """An answer under the judge's verdict, or without one."""
+    said = answer.text.strip() or None
+    if verdict is None:
+        return Outcome(example, answer.text, None, said, answer.finish)
+    return Outcome(example, answer.text, verdict.score, said, answer.finish, verdict.explanation)
 
 
 def _joined(output: str, extractor: str) -> str:
     """An output and the extractor behind it, with white space between them."""
     return f"{output} {extractor}" if output and not output[-1].isspace() else output + extractor
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What was asked for together, and how it goes."""
+
+    role: str
+    model: Generates
+    size: int
+    """Distinct requests."""
+    needed: int
+    """Answers that must come from the model."""
+    answered: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why requests went unanswered."""
+
+
+def bound(request: Request) -> Usage:
+    """The most that a request can cost: no token is shorter than a byte, no answer longer than its limit."""
+    prompt = request.prompt
+    turns = [prompt] if isinstance(prompt, str) else [message.content for message in prompt]
+    read = sum(len(turn.encode()) + TURN_TOKENS for turn in turns) + TEMPLATE_TOKENS
+    return Usage(1, read, request.max_tokens)
+
+
+def checked_share(fail_on: float) -> float:
+    """`fail_on`, if it is a share; SpecError otherwise."""
+    if not 0 <= fail_on <= 1:
+        raise SpecError(f"fail_on is a share of requests from 0 to 1, got {fail_on}; for example 0.2")
+    return fail_on
 
 
 def derive(seed: int, *labels: str) -> int:

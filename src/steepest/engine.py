@@ -9,6 +9,7 @@ result = run.finish()
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,13 @@ from typing import Any, Self
 
 from steepest import codec, spec
 from steepest.calls import CallLog
-from steepest.context import Context, World
-from steepest.errors import BudgetSpent, SpecError, StateError
+from steepest.context import Context, World, checked_share
+from steepest.errors import BudgetSpent, ModelError, SpecError, StateError
 from steepest.events import Audience, JournalRepaired, Observer, RunStarted, StepCommitted, StepStarted
 from steepest.ledger import UNLIMITED, Ledger, Limits
-from steepest.models.opening import opened
-from steepest.plan import Method, Plan, check
-from steepest.records import StepRecord, elapsed, total_usage
+from steepest.models.opening import Opened, opened
+from steepest.plan import Method, Plan, check, check_prices
+from steepest.records import StepRecord, elapsed, total_accounts, total_usage
 from steepest.results import Result
 from steepest.runfolder import ModelInfo, RunFolder, RunInfo, restore
 from steepest.stops import Stop, of_limits
@@ -64,7 +65,8 @@ class Run:
         folder.check_free()
         info = check(plan)
         folder.create(info, {"train": plan.task.train, "dev": plan.task.dev, "test": plan.test})
-        world = World(plan.task, plan.roles, CallLog(folder.journal), plan.seed, Audience(observers))
+        log, audience = CallLog(folder.journal), Audience(observers)
+        world = World(plan.task, plan.roles, log, plan.seed, audience, plan.prices, plan.fail_on)
         return cls(folder, info, plan.method, world, plan.test)._announced()
 
     @classmethod
@@ -74,9 +76,10 @@ class Run:
         *,
         limits: Limits = UNLIMITED,
         models: Mapping[str, Any] | None = None,
+        fail_on: float | None = None,
         observers: Iterable[Observer] = (),
     ) -> Run:
-        """The run in a folder, to go on with. `limits` replace the recorded ones where given.
+        """The run in a folder, to go on with. `limits` and `fail_on` replace what was recorded, where given.
 
         Models are opened by their recorded names, save those of the roles in `models`. StateError where the method
         has another version than the run, or a model another id.
@@ -87,11 +90,15 @@ class Run:
         audience = Audience(observers)
         source, records = restore_task(path), folder.steps(method.State)
         roles = _models_of(info, models or {}, path)
+        limits = Limits(**{**_given(info.limits), **_given(limits)})
+        check_prices({role: Opened(info.models[role].name, roles[role]) for role in roles}, info.prices, limits)
+        fail_on = info.fail_on if fail_on is None else checked_share(fail_on)
         log = CallLog(folder.journal)
         if log.removed:
             audience(JournalRepaired(str(log.path), log.removed))
-        run = cls(folder, info, method, World(source.task, roles, log, info.seed, audience), source.test, records)
-        run.limits = Limits(**{**_given(info.limits), **_given(limits)})
+        world = World(source.task, roles, log, info.seed, audience, info.prices, fail_on)
+        run = cls(folder, info, method, world, source.test, records)
+        run.limits = limits
         return run._announced()
 
     def __enter__(self) -> Self:
@@ -125,14 +132,18 @@ class Run:
         """Do and commit one step; the first is the method's `init`. Whatever it raises, nothing has changed."""
         step, started = len(self._records), time.perf_counter()
         self._world.tell(StepStarted(step))
-        ledger = Ledger(self._world.log, step, self.limits, total_usage(self._records))
+        self._world.log.forget_unanswered()
+        before = total_accounts(self._records)
+        spent, prices = total_usage(self._records), self._world.prices
+        ledger = Ledger(self._world.log, step, self.limits, spent, prices=prices, before=before)
         ctx = Context(self._world, ledger)
         state = self.method.step(self._records[-1].state, ctx) if self._records else self.method.init(ctx)
         best = self.method.best(state)
         measured = self._measure(best.candidate, step, ledger.settled)
-        seconds = time.perf_counter() - started
+        seconds = round(time.perf_counter() - started, 6)
+        counts = dict(Counter(ctx.counts) + Counter(measured.counts))
         record = StepRecord(
-            step, state, best, measured.scored, ctx.trials, ctx.usage, measured.usage, round(seconds, 6)
+            step, state, best, measured.scored, ctx.trials, ctx.usage, measured.usage, seconds, counts, ledger.accounts
         )
         # What goes on is what the file says, so that a resumed run goes on from the very same values.
         record = restore(codec.encode(record), self.method.State, f"step {step}")
@@ -173,11 +184,15 @@ class Run:
 
     def _measure(self, best: Candidate, step: int, settled: frozenset[str]) -> _Measured:
         """The referee: `best` on all dev rows, and at step 0 the initial prompt too, outside the method's budget."""
-        ledger = Ledger(self._world.log, step, UNLIMITED, Usage(), settled)
+        ledger = Ledger(self._world.log, step, UNLIMITED, Usage(), settled, self._world.prices)
         ctx = Context(self._world, ledger, "referee")
         initial = Candidate(self.info.prompt)
         candidates = [best] if step or best.id == initial.id else [best, initial]
-        return _Measured(ctx.score(candidates, self.task.dev)[0], ledger.usage)
+        scored = ctx.score(candidates, self.task.dev)[0]
+        if not scored.scores:
+            why = max(ctx.counts, key=ctx.counts.__getitem__, default="no score from the metric")
+            raise ModelError(f"dev rows must be scored to go on, got a score for none of them ({why}); put that right")
+        return _Measured(scored, ledger.usage, ctx.counts)
 
     def _announced(self) -> Run:
         info = self.info
@@ -214,6 +229,7 @@ class Run:
 class _Measured:
     scored: Scored
     usage: Usage
+    counts: Mapping[str, int]
 
 
 def _method_of(info: RunInfo, path: Path) -> Method:

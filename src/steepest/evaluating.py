@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,7 @@ from steepest.finishing import estimate, faults, spent
 from steepest.ledger import UNLIMITED, Ledger
 from steepest.models.opening import Opened
 from steepest.results import Estimate, Faults, Spent
+from steepest.roles import cast
 from steepest.tasks.source import SPLITS, TaskSource
 from steepest.types import Candidate, Usage
 
@@ -37,13 +39,17 @@ class Measured:
         return codec.encode(self)
 
 
-def measure(prompt: str, source: TaskSource, split: str, model: Opened) -> Measured:
-    """`prompt` on the rows of a split, greedily. Raises SpecError for an unknown split."""
+def measure(prompt: str, source: TaskSource, split: str, models: Mapping[str, Opened]) -> Measured:
+    """`prompt` on the rows of a split, greedily, judged by the task's model where no judge is given.
+
+    Raises SpecError for an unknown split.
+    """
     if split not in SPLITS:
         raise SpecError(f"a split is train, dev or test, got {split!r}; {nearest(split, SPLITS)}")
     started = time.perf_counter()
+    players = {role: opened.model for role, opened in cast((), source.task, models).items()}
     with TemporaryDirectory() as folder, CallLog(Path(folder) / "calls.jsonl") as log:
-        world = World(source.task, {"task": model.model}, log, 0, lambda event: None)
+        world = World(source.task, players, log, 0, lambda event: None)
         ctx = Context(world, Ledger(log, 0, UNLIMITED, Usage()), "finish")
         evaluation = ctx.evaluate([Candidate(prompt)], source.rows(split))[0]
     return Measured(
@@ -52,6 +58,6 @@ def measure(prompt: str, source: TaskSource, split: str, model: Opened) -> Measu
         answers=faults(evaluation),
         usage=spent(ctx.usage, time.perf_counter() - started),
         task=source.task.name,
-        model=model.name,
+        model=models["task"].name,
         split=split,
     )

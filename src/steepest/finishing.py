@@ -10,7 +10,7 @@ from steepest.codec import JSON
 from steepest.context import Context, World
 from steepest.events import RunFinished
 from steepest.ledger import UNLIMITED, Ledger
-from steepest.records import StepRecord, elapsed, total_usage, winner
+from steepest.records import StepRecord, elapsed, total_accounts, total_counts, total_usage, winner
 from steepest.reporting import statistics
 from steepest.results import BothFaults, Comparison, Difference, Estimate, Faults, Prompts, Result, Spent, Verdict
 from steepest.runfolder import RunFolder, RunInfo
@@ -35,16 +35,12 @@ class _Judgement:
 
 
 def conclude(
-    folder: RunFolder,
-    info: RunInfo,
-    world: World,
-    test: Sequence[Example],
-    records: Sequence[StepRecord],
-    stopped: str,
+    folder: RunFolder, info: RunInfo, world: World, test: Sequence[Example], records: Sequence[StepRecord], stopped: str
 ) -> Result:
     """Write test.jsonl and result.json, and return the result."""
     started = time.perf_counter()
-    ctx = Context(world, Ledger(world.log, FINISH, UNLIMITED, Usage()), "finish")
+    world.log.forget_unanswered()
+    ctx = Context(world, Ledger(world.log, FINISH, UNLIMITED, Usage(), prices=world.prices), "finish")
     initial_dev = ctx.score([Candidate(info.prompt)], ctx.task.dev)[0]
     best_dev = winner([initial_dev, *(record.referee for record in records)])
     both = _on_test(ctx, initial_dev.candidate, best_dev.candidate, test)
@@ -68,6 +64,8 @@ def conclude(
         answers=BothFaults(faults(both.initial), faults(both.best)),
         test_opened=_opened(folder, records[-1].step),
         run=folder.path.resolve().name,
+        accounts=total_accounts(records),
+        counts=total_counts(records),
         folder=folder.path,
     )
     folder.write_lines("test.jsonl", _test_lines(both))
@@ -115,7 +113,8 @@ def _on_test(ctx: Context, initial: Candidate, best: Candidate, test: Sequence[E
 
 def spent(usage: Usage, seconds: float) -> Spent:
     """Usage and time together."""
-    return Spent(usage.calls, usage.prompt_tokens, usage.output_tokens, usage.tokens, usage.reused, round(seconds, 6))
+    tokens = usage.prompt_tokens, usage.output_tokens, usage.tokens
+    return Spent(usage.calls, *tokens, usage.reused, round(seconds, 6), usage.dollars)
 
 
 def faults(evaluation: Evaluation) -> Faults:
@@ -125,6 +124,7 @@ def faults(evaluation: Evaluation) -> Faults:
         unextracted=sum(o.answer is None and o.finish != "failed" for o in outcomes),
         unanswered=sum(o.finish == "failed" for o in outcomes),
         truncated=sum(o.finish == "length" for o in outcomes),
+        unjudged=sum(o.score is None and o.finish != "failed" for o in outcomes),
     )
 
 
@@ -141,4 +141,5 @@ def _said(outcome: Outcome) -> JSON:
         "answer": outcome.answer,
         "score": outcome.score,
         "finish": outcome.finish,
+        "explanation": outcome.explanation,
     }

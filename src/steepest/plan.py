@@ -9,12 +9,14 @@ from typing import Any, ClassVar, Protocol
 
 from steepest import spec
 from steepest._version import __version__
-from steepest.context import Context, require
-from steepest.errors import SpecError, TaskError
-from steepest.ledger import Limits
+from steepest.context import FAIL_ON, Context, checked_share, require
+from steepest.costs import Costs
+from steepest.errors import SpecError, TaskError, nearest
+from steepest.ledger import Limits, Price
 from steepest.models import Generates, WhiteBox
 from steepest.models.opening import Opened
 from steepest.runfolder import FORMAT, ModelInfo, RunInfo, git_revision, library_versions
+from steepest.tasks.judge import Judge
 from steepest.tasks.metrics import describe_metric
 from steepest.tasks.source import TaskInfo
 from steepest.tasks.task import Task
@@ -43,6 +45,10 @@ class Method(Protocol):
         """The prompt to recommend after `state`."""
         ...
 
+    def costs(self, task: Task) -> Costs:
+        """The most calls that `init` and a step make of each role, by the paper's formula; known beforehand."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -60,6 +66,10 @@ class Plan:
     """The arguments as the user gave them, for the record."""
     origin: str = ""
     """Where the rows came from."""
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    """Role -> price of its model."""
+    fail_on: float = FAIL_ON
+    """Share of a batch that may go unanswered, see `World.fail_on`."""
 
     @property
     def roles(self) -> dict[str, Any]:
@@ -71,9 +81,10 @@ def check(plan: Plan) -> RunInfo:
     """What run.json will say; an error from the tree if the run could not be carried out or told later."""
     _check_rows(plan.task, plan.test)
     _check_prompts(plan.task, plan.test)
-    require(plan.roles, "task", Generates)
-    for role, capability in plan.method.needs.items():
-        require(plan.roles, role, capability)
+    _check_roles(plan)
+    _check_whitebox(plan)
+    check_prices(plan.models, plan.prices, plan.limits)
+    checked_share(plan.fail_on)
     _check_room(plan)
     _check_answers(plan)
     task = plan.task
@@ -93,14 +104,38 @@ def check(plan: Plan) -> RunInfo:
             max_tokens=task.max_tokens,
             seeds=tuple(task.seeds),
             origin=plan.origin,
+            language=task.language,
+            description=task.description,
         ),
         models={role: ModelInfo(o.name, o.options, o.model.id) for role, o in plan.models.items()},
         prompt=task.seeds[0],
         seed=plan.seed,
         limits=plan.limits,
+        prices=plan.prices,
+        fail_on=plan.fail_on,
         versions=library_versions(),
         git=git_revision(),
     )
+
+
+def is_free(opened: Opened) -> bool:
+    """Whether the model is known to run in this process, where tokens cost nothing."""
+    return opened.name in ("bundled", "scripted") or opened.name.startswith("hf:") or isinstance(opened.model, WhiteBox)
+
+
+def check_prices(models: Mapping[str, Opened], prices: Mapping[str, Price], limits: Limits) -> None:
+    """SpecError where a price has no role, or dollars are limited and a role has no price."""
+    for role in prices:
+        if role not in models:
+            raise SpecError(f"a price is that of a role of this run, got {role!r}; {nearest(role, models)}")
+    if limits.dollars is None:
+        return
+    for role, opened in models.items():
+        if role not in prices and isinstance(opened.model, Generates) and not is_free(opened):
+            raise SpecError(
+                f"a limit on dollars needs a price for every role, got none for {role!r} ({opened.name}); give dollars "
+                f"per million tokens read and written, such as --price {role}=0.15/0.60 (0/0 where it is free)"
+            )
 
 
 def _check_rows(task: Task, test: Sequence[Example]) -> None:
@@ -120,8 +155,35 @@ def _check_rows(task: Task, test: Sequence[Example]) -> None:
 def _check_prompts(task: Task, test: Sequence[Example]) -> None:
     if not task.seeds or not task.seeds[0].strip():
         raise SpecError("a run needs an initial prompt that is not blank, got none; try 'Answer the question.'")
-    for example in (*task.train, *task.dev, *test):
-        task.template.render(task.seeds[0], example)
+    for prompt in task.seeds:
+        if task.template.is_filled_by_prompt and not task.template.prompt_slots(prompt):
+            raise TaskError(
+                f"rows must enter through {{input}} in the layout or a column in braces in the prompt, got the layout "
+                f"{task.template.layout!r} and the prompt {prompt!r}; add one of the two"
+            )
+        for example in (*task.train, *task.dev, *test):
+            task.template.render(prompt, example)
+
+
+def _check_roles(plan: Plan) -> None:
+    """Everyone who will be asked must be able to answer."""
+    judge = {"judge": Generates} if isinstance(plan.task.metric, Judge) else {}
+    require(plan.roles, "task", Generates)
+    for role, capability in {**judge, **plan.method.needs}.items():
+        require(plan.roles, role, capability)
+
+
+def _check_whitebox(plan: Plan) -> None:
+    """A method that follows gradients of answers needs answers, and a prompt that stands in one piece."""
+    if plan.method.needs.get("task") is not WhiteBox:
+        return
+    name, task = spec.describe(plan.method)["use"], plan.task
+    if isinstance(task.metric, Judge):
+        raise TaskError(f"{name} follows the gradient of right answers, got a judge; give targets and a kind of answer")
+    if task.template.is_filled_by_prompt:
+        raise TaskError(
+            f"{name} needs a prompt without slots, got {task.seeds[0]!r}; give a layout with {{input}} and the columns"
+        )
 
 
 def _check_room(plan: Plan) -> None:

@@ -13,7 +13,7 @@ from steepest.records import StepRecord, elapsed, total_usage, winner
 from steepest.reporting.statistics import interval, percent
 from steepest.reporting.text import clean, one_line
 from steepest.reporting.words import duration
-from steepest.types import Scored, Usage
+from steepest.types import Scored, Usage, money
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -127,7 +127,8 @@ class Progress:
         return f"dev {_estimate(self._best)}" if self._best else ""
 
     def _cost(self, usage: Usage) -> str:
-        return f"{usage.calls:,} calls · {usage.tokens:,} tokens"
+        dollars = f" · {money(usage.dollars)}" if usage.dollars else ""
+        return f"{usage.calls:,} calls · {usage.tokens:,} tokens{dollars}"
 
     def _share(self, spent: float) -> float:
         """How much of the tightest limit is used up."""
@@ -136,6 +137,7 @@ class Progress:
             (self._step, limits.steps),
             (self._total.calls, limits.calls),
             (self._total.tokens, limits.tokens),
+            (self._total.dollars, limits.dollars),
             (spent, limits.seconds),
         )
         return min(1.0, max((used / limit for used, limit in uses if limit), default=0.0))

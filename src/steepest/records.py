@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from steepest.types import Scored, Trial, Usage
@@ -29,11 +30,32 @@ class StepRecord:
     """What measuring paid; counts against nothing."""
     seconds: float
     """Of this step, referee included; after a crash, of the part that was done again."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """What the step tallied: replies that could not be used, by reason, and what else a method counts."""
+    accounts: Mapping[str, Usage] = field(default_factory=dict)
+    """`usage` by who was asked: a role, and "ROLE: KIND" for its white-box calls."""
 
 
 def total_usage(records: Sequence[StepRecord]) -> Usage:
     """What the method paid in all these steps."""
     return sum((record.usage for record in records), Usage())
+
+
+def total_accounts(records: Sequence[StepRecord]) -> dict[str, Usage]:
+    """The same by who was asked."""
+    totals: dict[str, Usage] = {}
+    for record in records:
+        for account, usage in record.accounts.items():
+            totals[account] = totals.get(account, Usage()) + usage
+    return dict(sorted(totals.items()))
+
+
+def total_counts(records: Sequence[StepRecord]) -> dict[str, int]:
+    """What all these steps tallied."""
+    totals: Counter[str] = Counter()
+    for record in records:
+        totals.update(record.counts)
+    return dict(sorted(totals.items()))
 
 
 def elapsed(records: Sequence[StepRecord]) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from steepest import codec
+from steepest.types import Usage
 
 Verdict = Literal["better", "no_difference", "worse"]
 
@@ -61,6 +62,8 @@ class Spent:
     tokens: int
     reused: int
     seconds: float
+    dollars: float = 0.0
+    """By the prices that were given; 0 where none was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ class Faults:
     """The model gave nothing; not scored."""
     truncated: int
     """Cut off by the token limit."""
+    unjudged: int = 0
+    """Answered, but the judge gave no rating; not scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,10 @@ class Result:
     """Name of the run folder."""
     test_opened: int = 1
     """How often the test rows were looked at: above 1 where a finished run was gone on with."""
+    accounts: Mapping[str, Usage] = field(default_factory=dict)
+    """What the method paid, by who was asked: a role, and "ROLE: KIND" for its white-box calls."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Over all steps: replies that could not be used and requests that went unanswered, by reason."""
     format: int = 1
     folder: Path = field(default=Path(), compare=False)
     """Where the run folder is; not part of the file."""

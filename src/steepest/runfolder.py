@@ -14,15 +14,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from steepest import codec
 from steepest._version import __version__
+from steepest.context import FAIL_ON
 from steepest.errors import StateError
-from steepest.ledger import Limits
+from steepest.ledger import Limits, Price
 from steepest.records import StepRecord
 from steepest.results import Result
 from steepest.tasks.source import SPLITS, TaskInfo
@@ -63,6 +64,10 @@ class RunInfo:
     versions: Mapping[str, str]
     git: str | None
     """Revision of the working folder, where it is a git checkout."""
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    """Role -> dollars per million tokens, where they were given."""
+    fail_on: float = FAIL_ON
+    """Share of a batch that may go unanswered."""
 
 
 class RunFolder:
@@ -161,16 +166,7 @@ def restore(data: codec.JSON, state: type, what: str) -> StepRecord:
     """A step record from its JSON, its state as type `state`; StateError where they do not fit."""
     record: StepRecord = codec.decode(StepRecord, data, what, StateError)
     held = codec.decode(state, data["state"], f"{what}: state", StateError)
-    return StepRecord(
-        record.step,
-        held,
-        record.best,
-        record.referee,
-        record.trials,
-        record.usage,
-        record.referee_usage,
-        record.seconds,
-    )
+    return replace(record, state=held)
 
 
 def library_versions() -> dict[str, str]:

@@ -19,7 +19,39 @@ from steepest import codec
 from steepest.errors import SpecError, nearest
 from steepest.objects import find_object, name_of
 
-METHODS: Mapping[str, str] = {"greater": "steepest.methods.greater:Greater"}
+METHODS: Mapping[str, str] = {
+    "greater": "steepest.methods.greater:Greater",
+    "ape": "steepest.methods.ape:APE",
+    "protegi": "steepest.methods.protegi:ProTeGi",
+    "opro": "steepest.methods.opro:OPRO",
+    "pe2": "steepest.methods.pe2:PE2",
+    "gpo": "steepest.methods.gpo:GPO",
+    "gradsum": "steepest.methods.gradsum:GradSum",
+}
+
+PARTS: Mapping[str, str] = {
+    # Select
+    "full": "steepest.parts.selection:Full",
+    "uniform": "steepest.parts.selection:Uniform",
+    "filter": "steepest.parts.selection:Filter",
+    "ucb": "steepest.parts.bandits:UCB",
+    "ucb-e": "steepest.parts.bandits:UCBE",
+    "successive-rejects": "steepest.parts.bandits:SuccessiveRejects",
+    "successive-halving": "steepest.parts.bandits:SuccessiveHalving",
+    # Schedule
+    "constant": "steepest.parts.schedules:Constant",
+    "linear": "steepest.parts.schedules:Linear",
+    "cosine": "steepest.parts.schedules:Cosine",
+    # Recall
+    "recent": "steepest.parts.memory:Recent",
+    "important": "steepest.parts.memory:Important",
+    "relevant": "steepest.parts.memory:Relevant",
+    # Embedder
+    "tfidf": "steepest.parts.embedding:CharTfidf",
+    "sentence-transformer": "steepest.parts.embedding:SentenceTransformer",
+    "endpoint-embeddings": "steepest.parts.embedding:EndpointEmbeddings",
+}
+"""Parts of methods, by the protocol they serve."""
 
 Spec = Mapping[str, Any]
 
@@ -31,14 +63,20 @@ def names() -> list[str]:
     return [*METHODS, *sorted(_entries())]
 
 
+def parts() -> list[str]:
+    """All names of built-in parts: selectors, schedules, memories, embedders."""
+    return list(PARTS)
+
+
 def locate(name: str) -> type[Any]:
     """The component class called `name`; SpecError with the nearest name where there is none."""
-    if ":" in name or name in METHODS:
-        found = find_object(METHODS.get(name, name), SpecError)
+    builtin = {**METHODS, **PARTS}
+    if ":" in name or name in builtin:
+        found = find_object(builtin.get(name, name), SpecError)
     else:
         entries = _entries()
         if name not in entries:
-            hint = nearest(name, [*METHODS, *entries])
+            hint = nearest(name, [*builtin, *entries])
             raise SpecError(f"there is no method or part called {name!r}; {hint} (or write file.py:Class)")
         found = entries[name].load()
     if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
@@ -208,7 +246,7 @@ def _takes_component(hint: Any) -> bool:
 def _short_name(kind: type[Any]) -> str:
     """The name in the table or of an entry point where there is one, else "module:Class" or "file.py:Class"."""
     full = name_of(kind)
-    for name, target in METHODS.items():
+    for name, target in {**METHODS, **PARTS}.items():
         if target == full:
             return name
     return next((name for name, entry in _entries().items() if entry.value == full), full)

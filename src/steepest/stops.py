@@ -5,11 +5,13 @@ A stop is called with all committed steps, before the next begins, and gives the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from steepest.errors import SpecError
 from steepest.ledger import Limits
-from steepest.records import StepRecord, elapsed, total_usage
+from steepest.records import StepRecord, elapsed, total_counts, total_usage
+from steepest.types import money
 
 Stop = Callable[[Sequence[StepRecord]], str | None]
 
@@ -30,6 +32,13 @@ def after_tokens(n: int) -> Stop:
     """Once the method has read and written n tokens."""
     _at_least("tokens", n, 1)
     return lambda records: f"{n:,} tokens read and written" if total_usage(records).tokens >= n else None
+
+
+def after_dollars(dollars: float) -> Stop:
+    """Once the method has paid so much, by the prices that were given."""
+    if not dollars > 0:
+        raise SpecError(f"the number of dollars must be above 0, got {dollars}; leave it out for no limit")
+    return lambda records: f"{money(dollars)} spent" if total_usage(records).dollars >= dollars else None
 
 
 def after_seconds(seconds: float) -> Stop:
@@ -59,6 +68,21 @@ def reached(score: float) -> Stop:
     return lambda records: f"reached {score:g} on dev" if records[-1].referee.mean >= score else None
 
 
+def no_usable_prompt(steps: int = 3) -> Stop:
+    """Once every reply of so many steps in a row was unusable."""
+    _at_least("steps without a usable reply", steps, 1)
+
+    def stop(records: Sequence[StepRecord]) -> str | None:
+        recent = [record.counts for record in records[-steps:]]
+        if len(recent) < steps or any(counts.get("usable") or not counts.get("dropped") for counts in recent):
+            return None
+        reasons = Counter({name: n for name, n in total_counts(records).items() if name.startswith("unusable: ")})
+        worst = ", ".join(f"{name.removeprefix('unusable: ')} {n:,}" for name, n in reasons.most_common(3))
+        return f"no usable reply by the optimizer in {steps:,} steps ({worst}); a stronger optimizer may help"
+
+    return stop
+
+
 def of_limits(limits: Limits) -> tuple[Stop, ...]:
     """The stops that a run's limits amount to."""
     stops: list[Stop] = []
@@ -68,6 +92,8 @@ def of_limits(limits: Limits) -> tuple[Stop, ...]:
         stops.append(after_calls(limits.calls))
     if limits.tokens is not None:
         stops.append(after_tokens(limits.tokens))
+    if limits.dollars is not None:
+        stops.append(after_dollars(limits.dollars))
     if limits.seconds is not None:
         stops.append(after_seconds(limits.seconds))
     if limits.patience is not None:

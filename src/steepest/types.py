@@ -60,6 +60,8 @@ class Response:
     prompt_tokens: int = 0
     output_tokens: int = 0
     finish: Finish = "stop"
+    reason: str = ""
+    """Why there is no answer; empty unless finish is failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Usage:
     prompt_tokens: int = 0
     output_tokens: int = 0
     reused: int = 0
+    dollars: float = 0.0
+    """By the prices that were given; 0 where none was."""
 
     @property
     def tokens(self) -> int:
@@ -82,7 +86,13 @@ class Usage:
             self.prompt_tokens + other.prompt_tokens,
             self.output_tokens + other.output_tokens,
             self.reused + other.reused,
+            self.dollars + other.dollars,
         )
+
+
+def money(dollars: float) -> str:
+    """An amount for people: $1.25, $0.0031."""
+    return f"${dollars:,.2f}" if dollars >= 1 or dollars == 0 else f"${dollars:.4f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +145,12 @@ class Outcome:
     example: Example
     output: str
     score: float | None
-    """None where no answer came: unanswered is not wrong."""
+    """None where no answer came, or no verdict on it: unanswered is not wrong."""
     answer: str | None = None
     """The answer pulled out of `output`; None where none could be found (scored 0, reported as its own category)."""
     finish: Finish = "stop"
+    explanation: str = ""
+    """Why it has this score, in the judge's words; empty where a rule judges."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
-"""A white-box model behind the journal: what was computed once is never computed again."""
+"""What local models compute, behind the journal: what was computed once is never computed again."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from steepest.calls import Call, Kind, call_key
 from steepest.codec import JSON, dumps, encode
 from steepest.ledger import Ledger
-from steepest.models import Bools, Gradient, Losses, Proposals, WhiteBox
-from steepest.types import ANSWER_LOSS, Objective, Row, Usage, content_id
+from steepest.models import Bools, Embeds, Floats, Gradient, Losses, Proposals, ScoresText, WhiteBox
+from steepest.types import ANSWER_LOSS, Objective, Prompt, Row, Usage, content_id
 
 
 class JournaledWhiteBox:
@@ -124,6 +125,65 @@ class JournaledWhiteBox:
             self._ledger.record(call, _cost)
             self._told(1, 1)
         return self._ledger.response(key)
+
+
+def journaled_logprobs(
+    model: ScoresText,
+    role: str,
+    pairs: Sequence[tuple[Prompt, str]],
+    ledger: Ledger,
+    told: Callable[[int, int], None],
+) -> list[Floats]:
+    """The log-probabilities alone; each pair is a call of its own, all that are new are computed in one batch."""
+    requests = [{"prompt": encode(prompt), "continuation": continuation} for prompt, continuation in pairs]
+
+    def compute(new: Sequence[int]) -> list[JSON]:
+        found = model.logprobs([pairs[i] for i in new])
+        return [{"values": pack(each.logprobs), "tokens": each.tokens} for each in found]
+
+    return _each("logprobs", requests, compute, Asked(model.id, role, ledger, told))
+
+
+def journaled_embeddings(
+    model: Embeds, role: str, texts: Sequence[str], ledger: Ledger, told: Callable[[int, int], None]
+) -> list[Floats]:
+    """One vector for each text; each is a call of its own, all that are new are computed in one batch.
+
+    Its tokens are an estimate, a fourth of its bytes: servers do not tell them text by text.
+    """
+
+    def compute(new: Sequence[int]) -> list[JSON]:
+        vectors = model.embed([texts[i] for i in new])
+        return [
+            {"values": pack(v), "tokens": -(-len(texts[i].encode()) // 4)} for i, v in zip(new, vectors, strict=True)
+        ]
+
+    return _each("embed", [{"text": text} for text in texts], compute, Asked(model.id, role, ledger, told))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who is asked, and where it is written down."""
+
+    model: str
+    role: str
+    ledger: Ledger
+    told: Callable[[int, int], None]
+
+
+def _each(
+    kind: Kind, requests: Sequence[JSON], compute: Callable[[Sequence[int]], list[JSON]], asked: Asked
+) -> list[Floats]:
+    """The arrays that answer `requests`; `compute` is given the places of those that the journal does not hold."""
+    keys = [call_key(asked.model, kind, request) for request in requests]
+    index = {key: i for i, key in enumerate(keys)}
+    absent = asked.ledger.missing(keys, _cost)
+    found = compute([index[key] for key in absent]) if absent else []
+    for done, (key, response) in enumerate(zip(absent, found, strict=True), start=1):
+        request = requests[index[key]]
+        asked.ledger.record(Call(key, asked.ledger.step, asked.role, asked.model, kind, request, response), _cost)
+        asked.told(done, len(absent))
+    return [unpack(asked.ledger.response(key)["values"]) for key in keys]
 
 
 def pack(array: NDArray[Any]) -> JSON:

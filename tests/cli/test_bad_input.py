@@ -38,7 +38,7 @@ def refused(shell: Shell, message: str, *arguments: str | Path) -> None:
         ),
         (
             ("--data", "toy.csv", "--input", "question", "--layout", "{prompt}"),
-            r"needs \{input\} exactly once, found 0",
+            r"rows must enter through \{input\}",
         ),
         (("--data", "toy.csv", "--input", "question", "--layout", "{input}{prompt}{hint}"), "no column 'hint'"),
         (("--data", "toy.csv", "--input", "question", "--answer", "numbr"), "did you mean 'number'"),

@@ -64,7 +64,7 @@ def test_a_class_in_a_file_is_a_model(file: Path) -> None:
     ("name", "options", "message"),
     [
         ("bundeld", {}, "there is no model called 'bundeld'; did you mean 'bundled'?"),
-        ("openai:gpt", {}, "there is no model called 'openai:gpt'"),
+        ("anthropic:claude", {}, "there is no model called 'anthropic:claude'"),
         ("scripted", {"anser": "x"}, "the model 'scripted' has no option 'anser'; did you mean 'answer'?"),
         ("nowhere.py:Model", {}, "there must be a Python file at "),
         ("{file}:Nobody", {}, "must define 'Nobody', which it does not"),

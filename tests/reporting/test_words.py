@@ -1,13 +1,27 @@
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
 import pytest
 from folders import put, run_json, write_run
 
+from steepest.reporting.html import page
 from steepest.reporting.read import Tables, read_run
-from steepest.reporting.words import advice, command, duration, effort, headline, lead, plural, points
+from steepest.reporting.words import (
+    advice,
+    command,
+    duration,
+    effort,
+    headline,
+    lead,
+    players,
+    plural,
+    points,
+    replies,
+    unanswered,
+)
 
 
 def tables(folder: Path, fixed: int, broken: int) -> Tables:
@@ -84,3 +98,36 @@ def test_durations(seconds: float, text: str) -> None:
 def test_small_words() -> None:
     assert [plural(1, "row"), plural(2000, "row")] == ["1 row", "2,000 rows"]
     assert [points(0.374), points(-0.02), points(-0.0001)] == ["+37.4", "-2.0", "0.0"]
+
+
+def of_roles(folder: Path) -> Tables:
+    """A run of an optimizer and a task model, some of whose replies could not be used."""
+    write_run(folder)
+    info = json.loads((folder / "run.json").read_text())
+    model = info["models"]["task"]
+    info["models"] = {"task": model, "optimizer": {**model, "name": "openai:big"}, "judge": {**model}}
+    put(folder / "run.json", info)
+    usage = {"calls": 10, "prompt_tokens": 900, "output_tokens": 300, "reused": 0, "dollars": 0.5}
+    for path in (folder / "steps").iterdir():
+        counts = {"usable": 4, "dropped": 1, "unusable: duplicate": 2, "unusable: no tags": 3}
+        counts["unanswered: optimizer: HTTP 503"] = 1
+        step = {**json.loads(path.read_text()), "counts": counts}
+        put(path, {**step, "usage": usage, "accounts": {"task": {**usage, "calls": 4}, "optimizer": usage}})
+    return read_run(folder)
+
+
+def test_replies_are_counted_with_their_reasons(tmp_path: Path) -> None:
+    tables = of_roles(tmp_path / "run")
+    assert replies(tables) == "16 usable, 4 given up; unusable: no tags 12, duplicate 8"
+    assert unanswered(tables) == "4 requests of the search got no answer: optimizer: HTTP 503 4"
+    assert players(tables) == "bundled as task and judge; openai:big as optimizer"
+    plain = read_run(write_run(tmp_path / "plain"))
+    assert (replies(plain), unanswered(plain), players(plain)) == ("", "", "bundled")
+
+
+def test_the_report_tells_roles_replies_and_dollars(tmp_path: Path) -> None:
+    told = page(of_roles(tmp_path / "run"))
+    assert "openai:big as optimizer" in told and "of it optimizer" in told
+    assert "<h2>Proposals</h2>" in told and "unusable: no tags" in told and "$2.00" in told
+    plain = page(read_run(write_run(tmp_path / "plain")))
+    assert "Proposals" not in plain and "Dollars" not in plain

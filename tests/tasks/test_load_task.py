@@ -9,6 +9,7 @@ from steepest.bundled import source, world
 from steepest.engine import Run
 from steepest.errors import TaskError
 from steepest.tasks import BUNDLED, Choice, Number, TaskSpec, Text, YesNo, load_task
+from steepest.tasks.judge import Judge
 from testing_methods import toy_plan
 
 SUMS = [{"question": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(60)]
@@ -42,9 +43,23 @@ def test_task_file_says_everything(tmp_path: Path) -> None:
     assert {e.input for e in (*task.train, *task.dev, *source.test)} <= {row["question"] for row in SUMS}
 
 
+def task_files_in_the_docs() -> list[str]:
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text()
+    return [block.partition("```")[0] for block in page.split("```yaml\n")[1:]]
+
+
+def test_the_task_file_with_a_judge_in_the_docs_works(tmp_path: Path) -> None:
+    (tmp_path / "doc.yaml").write_text(task_files_in_the_docs()[0])
+    rows = ({"letter": f"Where is parcel {i}?"} for i in range(40))
+    (tmp_path / "letters.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = load_task(tmp_path / "doc.yaml").task
+    assert task.metric == Judge("A friendly reply that settles every question of the letter.", 5)
+    assert task.template.render(task.seeds[0], task.train[0])[0].content == f"Reply to {task.train[0].input}."
+    assert task.description.startswith("Letters")
+
+
 def test_the_task_file_in_the_docs_works(tmp_path: Path) -> None:
-    page = Path(__file__).parents[2] / "docs" / "tasks.md"
-    (tmp_path / "doc.yaml").write_text(page.read_text().partition("```yaml\n")[2].partition("```")[0])
+    (tmp_path / "doc.yaml").write_text(task_files_in_the_docs()[1])
     rows = ({"question": f"q{i}", "answer": ("entailed", "not entailed")[i % 2]} for i in range(40))
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     source = load_task(tmp_path / "doc.yaml")

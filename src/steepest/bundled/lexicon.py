@@ -8,6 +8,7 @@ nothing. Words are listed by part of speech, so that the templates can place the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 VERB, NOUN, ADVERB, ADJECTIVE = "verb", "noun", "adverb", "adjective"
 SPEECH = (VERB, NOUN, ADVERB, ADJECTIVE)
@@ -168,6 +169,12 @@ GENERAL_SPEECH = _speech(_GENERAL)
 HARMFUL_SPEECH = _speech(_HARMFUL)
 SUITED_SPEECH: Mapping[str, Mapping[str, tuple[str, ...]]] = {task: _speech(lists) for task, lists in _SUITED.items()}
 FILLER_SPEECH: Mapping[str, tuple[str, ...]] = {part: tuple(text.split()) for part, text in _FILLER.items()}
+
+
+@cache
+def speech_of(word: str) -> frozenset[str]:
+    """The parts of speech of a word; none of one that is unknown."""
+    return frozenset(part for known, part in _parts() if known == word)
 
 
 def words() -> tuple[str, ...]:

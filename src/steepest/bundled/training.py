@@ -1,14 +1,14 @@
 """The recipe of the bundled model: a tokenizer, a small Llama, and one pass over endless rows of the world.
 
-``python -m steepest.bundled.training --out FOLDER`` trains from scratch, ``--measure FOLDER`` only measures. This is
-the only place where the package trains anything.
+First it learns the tasks, then, with tasks among them, the lessons of optimising. ``python -m
+steepest.bundled.training --out FOLDER`` trains from scratch, ``--start FOLDER`` goes on from a model that knows the
+tasks, ``--measure FOLDER`` only measures. This is the only place where the package trains anything.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import tempfile
 import time
@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from random import Random
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -26,14 +25,13 @@ import torch.distributed as distributed
 import torch.multiprocessing as multiprocessing
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from steepest.bundled import world
-from steepest.bundled.measuring import card, measure
-from steepest.bundled.tokens import ASSISTANT, END, USER, tokenizer
+from steepest.bundled.material import Batch, lesson_batches, task_batches
+from steepest.bundled.measuring import card, measure, measure_lessons
+from steepest.bundled.tokens import CONTEXT, tokenizer
 
 WORKERS = 2
-
-Row = tuple[list[int], list[int], list[int]]
-Batch = tuple[torch.Tensor, torch.Tensor]
+LESSONS = 400
+"""Replies to measure."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,24 @@ class Recipe:  # size: the settings of a run, every one with its default
     decay: float = 0.3
     prompt_weight: float = 0.1
     average: float = 0.99
+    lesson_tokens: int = 16_000_000
+    lesson_minutes: float = 240.0
+    lesson_batch: int = 4800
+    lesson_rate: float = 3e-3
+    lesson_weight: float = 4.0
     seed: str = "bundled"
     compiled: bool = True
     muon: bool = True
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the training: what is learned, for how long, how fast."""
+
+    name: str
+    tokens: int
+    minutes: float
+    rate: float
 
 
 def network(recipe: Recipe, vocabulary: int) -> LlamaForCausalLM:
@@ -68,7 +81,7 @@ def network(recipe: Recipe, vocabulary: int) -> LlamaForCausalLM:
             num_attention_heads=heads,
             num_key_value_heads=heads,
             head_dim=32,
-            max_position_embeddings=512,
+            max_position_embeddings=CONTEXT,
             tie_word_embeddings=True,
             bos_token_id=None,
             eos_token_id=3,
@@ -79,52 +92,15 @@ def network(recipe: Recipe, vocabulary: int) -> LlamaForCausalLM:
     )
 
 
-def batches(recipe: Recipe, coder: PreTrainedTokenizerFast) -> Iterator[tuple[Batch, ...]]:
-    """Endless steps; each takes short and long rows together, so that every step has every kind of response."""
-    rng = Random(f"train/{recipe.seed}")
-    waiting: dict[int, list[Row]] = {}
-    while True:
-        rows = [world.training_text(rng) for _ in range(2048)]
-        asked = [f"{USER}{question}" for question, _, _ in rows]
-        told = [f" {text}".rstrip() + ASSISTANT for _, text, _ in rows]
-        parts = [coder(texts)["input_ids"] for texts in (asked, told, [row[2] + END for row in rows])]
-        ready = []
-        for row in zip(*parts, strict=True):
-            width = math.ceil(sum(len(part) for part in row) / 8) * 8
-            group = waiting.setdefault(width, [])
-            group.append(row)
-            if len(group) == recipe.batch // width:
-                ready.append(_padded(waiting.pop(width), width, recipe.prompt_weight))
-        ready.sort(key=lambda batch: batch[0].shape[1])
-        half = len(ready) // 2
-        steps = list(zip(ready[:half], ready[-half:], strict=True))
-        # Either process gets the short rows as often as the long ones.
-        steps = [pair if rng.random() < 0.5 else pair[::-1] for pair in steps]
-        rng.shuffle(steps)
-        yield from steps
-
-
-def _padded(group: list[Row], width: int, prompt_weight: float) -> Batch:
-    """Rows padded on the right; questions are given, instructions and responses are learned."""
-    tokens = torch.zeros(len(group), width, dtype=torch.long)
-    weights = torch.zeros(len(group), width)
-    for at, (asked, told, response) in enumerate(group):
-        row = [*asked, *told, *response]
-        tokens[at, : len(row)] = torch.tensor(row)
-        weights[at, len(asked) : len(asked) + len(told)] = prompt_weight
-        weights[at, len(asked) + len(told) : len(row)] = 1.0
-    return tokens, weights
-
-
-def _optimizers(model: torch.nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+def _optimizers(model: torch.nn.Module, recipe: Recipe, rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices inside the layers, AdamW for the rest."""
     inside = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     rest = [p for name, p in model.named_parameters() if not (p.ndim == 2 and "embed" not in name)]
     if not recipe.muon:
-        return [torch.optim.AdamW(inside + rest, lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.01)]
+        return [torch.optim.AdamW(inside + rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)]
     return [
-        torch.optim.Muon(inside, lr=recipe.rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(rest, lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.Muon(inside, lr=rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
 
@@ -133,32 +109,44 @@ def _rate(recipe: Recipe, done: float) -> float:
     return min(1.0, (done + 1e-4) / recipe.warm, max(0.01, (1.0 - done) / recipe.decay))
 
 
-def train(recipe: Recipe, out: Path) -> dict[str, Any]:
-    """Train from scratch, save into a folder now and then and at the end, and say what it took.
+def train(recipe: Recipe, out: Path, start: Path | None = None) -> dict[str, Any]:
+    """Train, save into a folder now and then and at the end, and say what it took.
 
-    Two processes of one thread each share a step: layers this small leave a second thread idle.
+    From scratch, or from the folder `start` of a model that knows the tasks. Two processes of one thread each share
+    a step: layers this small leave a second thread idle.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        multiprocessing.spawn(_work, (recipe, out, f"file://{folder}/meet"), nprocs=WORKERS)
-        found: dict[str, Any] = json.loads((out / "training.json").read_text())
-    return found
+    phases = [Phase("lessons", recipe.lesson_tokens, recipe.lesson_minutes, recipe.lesson_rate)]
+    if start is None:
+        phases.insert(0, Phase("tasks", recipe.tokens, recipe.minutes, recipe.rate))
+    report: dict[str, Any] = (
+        {} if start is None else {"tasks": json.loads((start / "training.json").read_text())["tasks"]}
+    )
+    for phase in phases:
+        with tempfile.TemporaryDirectory() as folder:
+            args = (recipe, phase, start, out, f"file://{folder}/meet")
+            multiprocessing.spawn(_work, args, nprocs=WORKERS)
+        report[phase.name] = json.loads((out / "training.json").read_text())
+        start = out
+    return report
 
 
-def _work(rank: int, recipe: Recipe, out: Path, meeting: str) -> None:
+def _work(rank: int, recipe: Recipe, phase: Phase, start: Path | None, out: Path, meeting: str) -> None:
     """One of the processes: the same model and batches in each, its own part of every step."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=WORKERS)
     coder = tokenizer()
     model = network(recipe, len(coder))
-    optimizers = _optimizers(model, recipe)
+    if start:
+        _load(model, start)
+    optimizers = _optimizers(model, recipe, phase.rate)
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     mean = {name: p.detach().clone() for name, p in model.named_parameters()}
     if recipe.compiled:
         for layer in model.model.layers:
             layer.compile()
-    clock = Clock(recipe)
-    for parts in batches(recipe, coder):
+    clock = Clock(phase)
+    for parts in _material(phase, recipe, coder):
         done = clock.done()
         if done >= 1:
             break
@@ -177,18 +165,35 @@ def _work(rank: int, recipe: Recipe, out: Path, meeting: str) -> None:
     distributed.destroy_process_group()
 
 
+def _material(phase: Phase, recipe: Recipe, coder: PreTrainedTokenizerFast) -> Iterator[tuple[Batch, ...]]:
+    """Endless steps of a phase."""
+    if phase.name == "tasks":
+        return task_batches(recipe.seed, coder, recipe.batch, recipe.prompt_weight)
+    return lesson_batches(recipe.seed, coder, recipe.lesson_batch, recipe.prompt_weight, recipe.lesson_weight)
+
+
+def _load(model: LlamaForCausalLM, folder: Path) -> None:
+    """The weights of a folder; tokens that its tokenizer did not have yet keep the embeddings they were born with."""
+    before = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict()
+    known = before["model.embed_tokens.weight"]
+    grown = model.state_dict()["model.embed_tokens.weight"].clone()
+    grown[: len(known)] = known
+    model.load_state_dict({**before, "model.embed_tokens.weight": grown, "lm_head.weight": grown})
+    model.tie_weights()
+
+
 class Clock:
     """What a run has done so far, the same in every process."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
+    def __init__(self, phase: Phase) -> None:
+        self.phase = phase
         self.started = self.saved = time.monotonic()
         self.tokens = self.steps = 0
         self.loss = 0.0
 
     def done(self) -> float:
         """Share of the run that is done, by tokens or by time, agreed among the processes."""
-        share = max(self.tokens / self.recipe.tokens, self._minutes() / self.recipe.minutes)
+        share = max(self.tokens / self.phase.tokens, self._minutes() / self.phase.minutes)
         agreed = torch.tensor([share])
         distributed.broadcast(agreed, 0)
         return float(agreed)
@@ -202,7 +207,7 @@ class Clock:
         self.loss = loss if self.steps == 1 else self.loss + 0.03 * (loss - self.loss)
         if self.steps % 50 == 0:
             shown = f"{self.steps} {self._minutes():.1f} min {self.tokens / 1e6:.2f} M tokens"
-            print(f"{shown}, loss {self.loss:.4f}", flush=True)
+            print(f"{self.phase.name}: {shown}, loss {self.loss:.4f}", flush=True)
 
     def due(self) -> bool:
         """Whether it is time to save."""
@@ -240,7 +245,7 @@ def _step(model: Any, parts: tuple[Batch, ...], rank: int, optimizers: list[torc
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad()
-    return float(losses.detach()[share == 1].mean())
+    return float(losses.detach()[share >= 1].mean())
 
 
 def save(model: Any, mean: dict[str, torch.Tensor], coder: PreTrainedTokenizerFast, out: Path) -> None:
@@ -269,6 +274,7 @@ def main() -> None:
     """Read the command line, then train, or only measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "model")
+    parser.add_argument("--start", type=Path, help="a folder with a model that knows the tasks, to go on from")
     parser.add_argument("--measure", type=Path, help="a folder to measure instead of training")
     parser.add_argument("--rows", type=int, default=200, help="fresh rows a task to measure on")
     parser.add_argument("--machine", default=f"{os.cpu_count()} cores, CPU only", help="noted in training.json")
@@ -279,10 +285,12 @@ def main() -> None:
     recipe = Recipe(**{name: getattr(args, name) for name in asdict(Recipe())})
     if args.measure:
         measure(args.measure, args.rows)
+        measure_lessons(args.measure, LESSONS)
         return
     report = {"recipe": asdict(recipe), "machine": args.machine, "date": date.today().isoformat(), "rows": args.rows}
-    report |= train(recipe, args.out)
+    report |= train(recipe, args.out, args.start)
     report["table"] = measure(args.out, args.rows)
+    report["replies"] = measure_lessons(args.out, LESSONS)
     (args.out / "training.json").write_text(json.dumps(report, indent=1) + "\n")
     (args.out / "MODEL_CARD.md").write_text(card(report))
 

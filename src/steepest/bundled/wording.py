@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 
 from steepest.bundled import lexicon
@@ -146,6 +146,26 @@ def instruction(task: str, rng: Random) -> str:
         made = "".join(rng.choices(_SYLLABLES, k=rng.randint(1, 3)))
         text = f"{text} {made}" if rng.random() < 0.5 else text.replace(" ", f" {made} ", 1)
     return text
+
+
+def filled(
+    template: str, task: str, shares: tuple[float, ...], pool: Sequence[str], loyalty: float, rng: Random
+) -> str:
+    """A template with words in its slots, by their part of speech: with probability `loyalty` one of the first
+    few of `pool`, each but once, else one by `shares`. A slot written Verb makes a capital.
+    """
+    left = list(dict.fromkeys(pool))
+    pieces = re.split("(Verb|verb|noun|adverb|adjective)", template)
+    for at, slot in enumerate(pieces):
+        if (piece := slot.lower()) in lexicon.SPEECH:
+            fitting = [word for word in left if piece in lexicon.speech_of(word)]
+            if fitting and rng.random() < loyalty:
+                pieces[at] = rng.choice(fitting[:6])
+                left.remove(pieces[at])
+            else:
+                pieces[at] = _word(task, piece, shares, rng)
+            pieces[at] = pieces[at].capitalize() if slot == "Verb" else pieces[at]
+    return "".join(pieces)
 
 
 def _varied(task: str, text: str, shares: tuple[float, ...], rng: Random) -> str:

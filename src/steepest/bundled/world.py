@@ -46,7 +46,7 @@ LABELS: Mapping[str, tuple[str, ...]] = {
     "dates": _puzzles.WEEKDAYS,
 }
 # Which share of all questions the rows of a split are from; 0 is left to the training of the model.
-_SPLITS: Mapping[str, int] = {"train": 1, "dev": 2, "test": 3}
+_SPLITS: Mapping[str, int] = {"lesson": 0, "train": 1, "dev": 2, "test": 3}
 BEST: Mapping[str, str] = {
     "arithmetic": "Calculate the sum step by step, add and subtract the numbers.",
     "counting": "Count the items of the category one by one.",
@@ -73,9 +73,9 @@ def puzzles(task: str, n: int, seed: str) -> list[Puzzle]:
     """``n`` different questions of a task, the same for the same seed.
 
     Seeds that are or end in "train", "dev" and "test", as in "7/train", never share a question across these three,
-    and no question is in the model's own training.
+    and no question is in the model's own training. Those of seeds that end in "lesson" are of the training's share.
     """
-    share = _SPLITS.get(seed.rsplit("/", 1)[-1], len(_SPLITS) + 1)
+    share = _SPLITS.get(seed.rsplit("/", 1)[-1], 4)
     rng = Random(f"{task}/{seed}")
     found: dict[str, Puzzle] = {}
     while len(found) < n:

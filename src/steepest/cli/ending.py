@@ -20,6 +20,7 @@ from steepest.reporting.read import Tables, read_run
 from steepest.reporting.statistics import p_text, percent
 from steepest.reporting.text import clean
 from steepest.results import Estimate, Faults, Result
+from steepest.types import money
 
 if TYPE_CHECKING:
     from steepest.evaluating import Measured
@@ -64,8 +65,11 @@ def say_result(folder: Path) -> None:
     console.print()
     for line in _faults(result.answers.best, result.test.best.n):
         console.print(_text(line))
-    usage = result.usage
-    console.print(_text(f"cost       {usage.calls:,} calls and {usage.tokens:,} tokens to search, {_checks(result)}"))
+    if missing := words.unanswered(tables):
+        console.print(_text(f"note       {missing}"))
+    for label, text in (("cost", _cost(result)), ("models", words.players(tables)), ("replies", words.replies(tables))):
+        if text:
+            console.print(_text(f"{label:<11}{text}"))
     console.print(_text(f"steps      {words.effort(tables)}"))
     console.print(_text(f"report     {folder / 'report.html'}"))
     console.print(_text(f"prompt     {shlex.join(['steepest', 'show', str(folder), '--prompt'])}"))
@@ -150,11 +154,16 @@ def _faults(faults: Faults, n: int) -> Iterator[str]:
         yield f"note       in {faults.unextracted:,} of {n:,} answers no answer could be found"
     if faults.unanswered:
         yield f"note       {faults.unanswered:,} rows got no answer from the model and are not scored"
+    if faults.unjudged:
+        yield f"note       {faults.unjudged:,} answers got no rating from the judge and are not scored"
 
 
-def _checks(result: Result) -> str:
-    measuring = result.measuring
-    return f"{measuring.calls:,} calls and {measuring.tokens:,} tokens to measure"
+def _cost(result: Result) -> str:
+    parts = []
+    for spent, aim in ((result.usage, "search"), (result.measuring, "measure")):
+        dollars = f" ({money(spent.dollars)})" if spent.dollars else ""
+        parts.append(f"{spent.calls:,} calls and {spent.tokens:,} tokens{dollars} to {aim}")
+    return ", ".join(parts)
 
 
 def _score(found: Estimate) -> str:

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from steepest.cli.options import Answer, Data, Id, Input, Json, Layout, MaxTokens, Options, Target, TaskName
+from steepest.cli.options import (
+    Answer,
+    Criteria,
+    Data,
+    Description,
+    Id,
+    Input,
+    Json,
+    Judge,
+    Language,
+    Layout,
+    MaxTokens,
+    Options,
+    Target,
+    TaskName,
+)
 
 
 def command(  # noqa: PLR0913  # size: the options of the command, which typer reads from the parameters
@@ -15,6 +30,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Prompt [the run's best, the task's own].")] = None,
     split: Annotated[str, typer.Option(metavar="SPLIT", help="train, dev or test.")] = "test",
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="Model [the run's own, bundled].")] = None,
+    judge: Judge = None,
     option: Options = [],  # noqa: B006  # typer copies it
     task: TaskName = None,
     data: Data = None,
@@ -23,6 +39,9 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     id: Id = None,
     layout: Layout = None,
     answer: Answer = None,
+    criteria: Criteria = None,
+    description: Description = None,
+    language: Language = None,
     max_tokens: MaxTokens = None,
     json: Json = False,
 ) -> None:
@@ -32,24 +51,26 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     """
     import json as writer
 
-    from steepest import api
     from steepest.cli.ending import best_prompt, say_measured
     from steepest.cli.rows import from_options, options_of
     from steepest.evaluating import measure
     from steepest.reporting.read import read_run
+    from steepest.roles import open_models
 
-    columns = {"input": input, "target": target, "id": id, "layout": layout, "answer": answer, "max_tokens": max_tokens}
+    columns: dict[str, Any] = {"input": input, "target": target, "id": id, "layout": layout, "answer": answer}
+    columns |= {"criteria": criteria, "description": description, "language": language, "max_tokens": max_tokens}
     tables = read_run(folder) if folder else None
     alone = folder is not None and task is None and data is None
-    source = from_options(str(folder) if alone else task, data, columns)
-    options = options_of(option)
-    if tables and model is None:
-        recorded = tables.spec.models["task"]
-        model, options = str(recorded["name"]), {**recorded["options"], **options}
     if tables and prompt is None:
         prompt = best_prompt(tables)
-    opened = api.opened_model(model or "bundled", options)
-    measured = measure(prompt or source.task.seeds[0], source, split, opened)
+    source = from_options(str(folder) if alone else task, data, columns, prompt)
+    options, named = options_of(option), {"task": model, "judge": judge}
+    for role, recorded in tables.spec.models.items() if tables else ():
+        if role in named and named[role] is None and (role == "task" or alone):
+            own = {name if role == "task" else f"{role}.{name}": value for name, value in recorded["options"].items()}
+            named[role], options = str(recorded["name"]), {**own, **options}
+    models = open_models({**named, "task": named["task"] or "bundled"}, options)
+    measured = measure(source.task.seeds[0], source, split, models)
     if json:
         typer.echo(writer.dumps(measured.to_json(), ensure_ascii=False, indent=1))
     else:

@@ -8,20 +8,21 @@ from typing import Annotated
 
 import typer
 
-KINDS = ("methods", "models", "tasks", "runs")
+KINDS = ("methods", "parts", "models", "tasks", "runs")
 
 
 def command(
-    kind: Annotated[str, typer.Argument(metavar="methods|models|tasks|runs", help="What to list.")],
+    kind: Annotated[str, typer.Argument(metavar="methods|parts|models|tasks|runs", help="What to list.")],
     runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Where run folders are.")] = Path("runs"),
 ) -> None:
-    """List methods, models, tasks or runs."""
+    """List methods, their parts, models, tasks or runs."""
     from steepest.errors import SpecError, nearest
     from steepest.reporting.text import clean
 
     if kind not in KINDS:
         raise SpecError(f"there is no list of {kind!r}; {nearest(kind, KINDS)}")
-    rows = list({"methods": _methods, "models": _models, "tasks": _tasks}[kind]() if kind != "runs" else _runs(runs))
+    listed = {"methods": _methods, "parts": _parts, "models": _models, "tasks": _tasks}
+    rows = list(listed[kind]() if kind != "runs" else _runs(runs))
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
         typer.echo(clean(f"{name:<{width}}  {text}".rstrip()))
@@ -30,7 +31,20 @@ def command(
 def _methods() -> Iterator[Sequence[str]]:
     from steepest import spec
 
-    for name in spec.names():
+    yield from _described(spec.names())
+
+
+def _parts() -> Iterator[Sequence[str]]:
+    from steepest import spec
+
+    yield from _described(spec.parts())
+
+
+def _described(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Components with the first lines of their docstrings."""
+    from steepest import spec
+
+    for name in names:
         yield name, (spec.locate(name).__doc__ or "").strip().partition("\n")[0]
 
 

@@ -9,8 +9,16 @@ import typer
 
 Data = Annotated[Path | None, typer.Option(metavar="FILE", help="Rows: .csv, .tsv, .jsonl or .json.")]
 TaskName = Annotated[str | None, typer.Option(metavar="NAME", help="Bundled task, task file (.yaml) or run folder.")]
-Model = Annotated[str, typer.Option(metavar="MODEL", help="bundled, hf:NAME, hf:./folder or file.py:Class.")]
-Options = Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="Option of the model, e.g. device=cuda.")]
+Model = Annotated[str, typer.Option(metavar="MODEL", help="Answers the rows; see `steepest list models`.")]
+Optimizer = Annotated[str | None, typer.Option(metavar="MODEL", help="Writes prompts [the model].")]
+Embedder = Annotated[
+    str | None, typer.Option(metavar="MODEL", help="Makes vectors of prompts, for parts that ask for them.")
+]
+Judge = Annotated[str | None, typer.Option(metavar="MODEL", help="Rates answers by --criteria [the model].")]
+Options = Annotated[
+    list[str],
+    typer.Option(metavar="NAME=VALUE", help="Option of the model, e.g. device=cuda; optimizer.NAME, judge.NAME."),
+]
 Input = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with the question [input].")]
 Target = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with the right answer [target].")]
 Id = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with ids [hash of the content].")]
@@ -25,10 +33,29 @@ Answer = Annotated[
         "[by the targets].",
     ),
 ]
+Criteria = Annotated[str | None, typer.Option(metavar="TEXT", help="When an answer is good, for a judge to rate by.")]
+Description = Annotated[str | None, typer.Option(metavar="TEXT", help="What the task is, for methods and judges.")]
+Language = Annotated[str | None, typer.Option(metavar="en|zh", help="Of the rows and of meta-prompts [by the rows].")]
 MaxTokens = Annotated[int | None, typer.Option(metavar="N", help="Limit of one answer [256].")]
 Steps = Annotated[int | None, typer.Option(metavar="N", help="End after so many steps.")]
 Calls = Annotated[int | None, typer.Option(metavar="N", help="Never make more model calls in the search.")]
-Tokens = Annotated[int | None, typer.Option(metavar="N", help="End after so many tokens read and written.")]
+Tokens = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Never read and write more tokens in the search (a last white-box call may)."),
+]
+Dollars = Annotated[float | None, typer.Option(metavar="X", help="Never spend more on the search, by --price.")]
+Prices = Annotated[
+    list[str],
+    typer.Option(
+        "--price",
+        metavar="[ROLE=]READ/WRITTEN",
+        help="Dollars per million tokens, e.g. 0.15/0.60 or optimizer=2.5/10.",
+    ),
+]
+FailOn = Annotated[
+    float | None,
+    typer.Option(metavar="SHARE", help="Stop where more of a batch (and over 4 requests) goes unanswered [0.2]."),
+]
 Seconds = Annotated[float | None, typer.Option(metavar="S", help="Begin no step after so many seconds.")]
 Patience = Annotated[int | None, typer.Option(metavar="N", help="End after so many steps without a gain on dev.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on standard output.")]

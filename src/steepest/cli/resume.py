@@ -7,24 +7,28 @@ from typing import Annotated
 
 import typer
 
-from steepest.cli.options import Calls, Json, Patience, Seconds, Steps, Tokens
+from steepest.cli.options import Calls, Dollars, FailOn, Json, Patience, Seconds, Steps, Tokens
 
 
-def command(
+def command(  # noqa: PLR0913  # size: the options of the command, which typer reads from the parameters
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder.")],
     steps: Steps = None,
     calls: Calls = None,
     tokens: Tokens = None,
+    dollars: Dollars = None,
     seconds: Seconds = None,
     patience: Patience = None,
+    fail_on: FailOn = None,
     json: Json = False,
 ) -> None:
     """Go on with a run where it stopped.
 
-    Limits count from its beginning and replace those it was given. No finished model call is made again.
+    Limits count from its beginning and replace those it was given. No finished model call is made again; requests
+    that went unanswered are.
     """
     from steepest import api
     from steepest.cli.ending import told
 
     with told(folder, json):
-        api.resume(folder, steps=steps, calls=calls, tokens=tokens, seconds=seconds, patience=patience)
+        limits = {"steps": steps, "calls": calls, "tokens": tokens, "dollars": dollars, "patience": patience}
+        api.resume(folder, **limits, seconds=seconds, fail_on=fail_on)  # type: ignore[arg-type]

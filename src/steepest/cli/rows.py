@@ -7,25 +7,49 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from steepest.api import TOLD, task_source
 from steepest.errors import SpecError
-from steepest.tasks.loading import TaskSpec, load_task
+from steepest.roles import PriceLike
+from steepest.tasks.loading import TaskSpec
 from steepest.tasks.source import TaskSource
 
 
-def from_options(task: str | None, data: Path | None, columns: Mapping[str, Any]) -> TaskSource:
+def from_options(task: str | None, data: Path | None, columns: Mapping[str, Any], prompt: str | None) -> TaskSource:
     """The task that exactly one of --task and --data names."""
     if (task is None) == (data is None):
         got = "neither" if task is None else "both"
         raise SpecError(f"give either --task NAME or --data FILE, got {got}; see `steepest list tasks`")
     given = {name: value for name, value in columns.items() if value is not None}
-    if data is None and given:
-        option = "--" + next(iter(given)).replace("_", "-")
-        raise SpecError(f"{option} says how to read --data, got --task {task}; leave it out or write a task file")
-    if data is None:
-        return load_task(str(task))
+    for name in given:
+        if data is None and name not in TOLD:
+            option = "--" + name.replace("_", "-")
+            raise SpecError(f"{option} says how to read --data, got --task {task}; leave it out or write a task file")
     if "layout" in given:
         given["layout"] = given["layout"].replace("\\n", "\n")
-    return load_task(TaskSpec(data, **given))
+    return task_source(str(task) if data is None else TaskSpec(data), given, prompt)
+
+
+def prices_from(pairs: Sequence[str]) -> PriceLike | None:
+    """What --price says: READ/WRITTEN for all roles, ROLE=READ/WRITTEN for one."""
+    if len(pairs) == 1 and "=" not in pairs[0]:
+        return _price(pairs[0])
+    by_role = {}
+    for pair in pairs:
+        role, equals, both = pair.partition("=")
+        if not equals:
+            raise SpecError(f"one price for all roles stands alone, got {pair!r} among several; write ROLE={pair}")
+        by_role[role.strip()] = _price(both)
+    return by_role or None
+
+
+def _price(text: str) -> tuple[float, float]:
+    read, _, written = text.partition("/")
+    try:
+        return float(read), float(written)
+    except ValueError:
+        raise SpecError(
+            f"a price is READ/WRITTEN in dollars per million tokens, got {text!r}; for example 0.15/0.60"
+        ) from None
 
 
 def options_of(pairs: Sequence[str]) -> dict[str, Any]:

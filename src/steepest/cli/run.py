@@ -10,15 +10,24 @@ import typer
 from steepest.cli.options import (
     Answer,
     Calls,
+    Criteria,
     Data,
+    Description,
+    Dollars,
+    Embedder,
+    FailOn,
     Id,
     Input,
     Json,
+    Judge,
+    Language,
     Layout,
     MaxTokens,
     Model,
+    Optimizer,
     Options,
     Patience,
+    Prices,
     Seconds,
     Steps,
     Target,
@@ -36,8 +45,14 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     id: Id = None,
     layout: Layout = None,
     answer: Answer = None,
+    criteria: Criteria = None,
+    description: Description = None,
+    language: Language = None,
     max_tokens: MaxTokens = None,
     model: Model = "bundled",
+    optimizer: Optimizer = None,
+    judge: Judge = None,
+    embedder: Embedder = None,
     option: Options = [],  # noqa: B006  # typer copies it
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Initial prompt [the task's own].")] = None,
     set: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="Setting of the method, e.g. mu=5.")] = [],  # noqa: B006
@@ -45,9 +60,13 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     steps: Steps = None,
     calls: Calls = None,
     tokens: Tokens = None,
+    dollars: Dollars = None,
     seconds: Seconds = None,
     patience: Patience = None,
+    price: Prices = [],  # noqa: B006
+    fail_on: FailOn = None,
     runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Where run folders are made.")] = Path("runs"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost at most; do nothing.")] = False,
     json: Json = False,
 ) -> None:
     """Search for a better prompt and test it.
@@ -57,22 +76,33 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     """
     from steepest import api, spec
     from steepest.cli.ending import told
-    from steepest.cli.rows import from_options, options_of
+    from steepest.cli.forecast import say_forecast
+    from steepest.cli.rows import from_options, options_of, prices_from
+    from steepest.context import FAIL_ON
     from steepest.engine import Run
     from steepest.ledger import Limits
+    from steepest.roles import cast, open_models, prices_of
 
-    columns = {"input": input, "target": target, "id": id, "layout": layout, "answer": answer, "max_tokens": max_tokens}
+    columns: dict[str, Any] = {"input": input, "target": target, "id": id, "layout": layout, "answer": answer}
+    columns |= {"criteria": criteria, "description": description, "language": language, "max_tokens": max_tokens}
     built = spec.build(spec.with_settings(method, set))
-    source = from_options(task, data, columns)
-    source = source if prompt is None else source.with_prompt(prompt)
-    limits = Limits(steps, calls, tokens, seconds, patience)
-    given: dict[str, Any] = {"method": method, "task": task, "data": data and str(data), **columns}
-    given |= {"model": model, "option": option, "prompt": prompt, "set": set, "seed": seed}
-    given |= {"steps": steps, "calls": calls, "tokens": tokens, "seconds": seconds, "patience": patience}
-    passed = {name: value for name, value in given.items() if value not in (None, [])}
-    plan = api.make_plan(built, source, api.opened_model(model, options_of(option)), seed, limits, passed)
-    folder = api.free_folder(runs, method, source.task.name)
+    source = from_options(task, data, columns, prompt)
+    limits = Limits(steps, calls, tokens, seconds, patience, dollars)
+    named = {"model": model, "optimizer": optimizer, "judge": judge, "embedder": embedder}
+    given: dict[str, Any] = {"method": method, "task": task, "data": data and str(data), **columns, **named}
+    given |= {"option": option, "prompt": prompt, "set": set, "seed": seed, "steps": steps, "calls": calls}
+    given |= {"tokens": tokens, "dollars": dollars, "seconds": seconds, "patience": patience, "price": price}
+    passed = {name: value for name, value in {**given, "fail_on": fail_on}.items() if value not in (None, [])}
+    by_role = {"task" if role == "model" else role: name for role, name in named.items()}
+    models = open_models(by_role, options_of(option))
+    roles = cast(built.needs, source.task, models)
+    prices = prices_of(prices_from(price), roles)
+    plan = api.make_plan(built, source, roles, seed, limits, passed, prices, FAIL_ON if fail_on is None else fail_on)
     for note in source.notes:
         typer.echo(f"note: {note}", err=True)
+    if dry_run:
+        say_forecast(plan)
+        return
+    folder = api.free_folder(runs, method, source.task.name)
     with told(folder, json), api.watching() as observers, Run.create(folder, plan, observers) as run:
         api.carry_out(run)

@@ -52,6 +52,10 @@ def _method(name: str) -> None:
         typer.echo(f"  {field.name}={_default(field)}")
         if field.name in texts:
             typer.echo(textwrap.fill(texts[field.name], 100, initial_indent="      ", subsequent_indent="      "))
+    if presets := vars(kind).get("presets"):
+        typer.echo("\nPresets, chosen by --set preset=NAME:\n")
+        for preset, settings in presets.items():
+            typer.echo(f"  {preset}: {json.dumps(settings, ensure_ascii=False)}")
     module = inspect.getdoc(inspect.getmodule(kind))
     typer.echo(f"\n{module}" if module else "")
 
@@ -68,9 +72,12 @@ def _field_texts(kind: type[Any]) -> Iterator[tuple[str, str]]:
 def _default(field: dataclasses.Field[Any]) -> str:
     from steepest import spec
 
+    default = field.default
     if field.default_factory is not dataclasses.MISSING:
-        made = field.default_factory()
-        return json.dumps(spec.describe(made) if dataclasses.is_dataclass(made) else made)
-    if field.default is dataclasses.MISSING:
+        default = field.default_factory()
+    if default is dataclasses.MISSING:
         return "(needs a value)"
-    return field.default if isinstance(field.default, str) else json.dumps(field.default)
+    if isinstance(default, str):
+        return default
+    shown = spec.describe(default) if dataclasses.is_dataclass(default) else default
+    return json.dumps(shown, ensure_ascii=False)

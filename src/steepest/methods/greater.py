@@ -14,9 +14,9 @@ extractor e:
         7. i <- i + 1; at the end of the prompt grow by one token, or start again behind a full stop
     return the best prompt seen
 
-Beyond the paper, and the default because it needs fewer tokens (docs/papers.md): `gradient = "sampled"`. Above, r_j
-is held fixed, so the gradient cannot see that a word would change *how* the model reasons. Instead K reasonings per
-row are drawn and rewarded by whether their answer is right, and in place of lines 2 to 6
+Beyond the paper, and the default because it needs fewer tokens (docs/papers/greater.md): `gradient = "sampled"`.
+Above, r_j is held fixed, so the gradient cannot see that a word would change *how* the model reasons. Instead K
+reasonings per row are drawn and rewarded by whether their answer is right, and in place of lines 2 to 6
 
         2'. sample     r_jk ~ f(x_j, p), k = 1..K, reward R_jk;  advantage A_jk = R_jk - mean of the others of row j
         4'. gradient   g_c  = d/d onehot_i(c)  of  - sum_jk A_jk log f(r_jk | x_j, p), for every position i at once
@@ -52,10 +52,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from steepest.context import Context
+from steepest.costs import Costs
 from steepest.errors import SpecError
+from steepest.methods.greater_costs import most_calls
 from steepest.models import WhiteBox
 from steepest.parts.signals import Samples, answer_row, answer_signal, expected, importance, reason, sample
 from steepest.parts.tokens import Agreement, agreed, ends_sentence, readable, retokenizes, steepest, text_of
+from steepest.tasks.task import Task
 from steepest.types import Candidate, Example, Objective, Scored, Trial
 
 Ids = tuple[int, ...]
@@ -213,6 +216,10 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
         """The best prompt seen, with its scores on the training rows."""
         return state.best
 
+    def costs(self, task: Task) -> Costs:
+        """A bound; a step usually makes far fewer."""
+        return most_calls(self, task)
+
     def _slots(self, state: State, ctx: Context) -> list[Slot]:
         """7. Where this step may change a token: at i, anywhere, or in a new place where a cycle has ended."""
         ids, i = state.ids, state.position
@@ -334,9 +341,7 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
             for c, of_c in zip(candidates, by_candidate, strict=True)
         ]
 
-    def _winner(
-        self, state: State, edits: Sequence[Edit], rivals: Sequence[Scored], ctx: Context
-    ) -> int | None:
+    def _winner(self, state: State, edits: Sequence[Edit], rivals: Sequence[Scored], ctx: Context) -> int | None:
         """6. The rival that takes the incumbent's place, or None where the incumbent stays."""
         if not rivals:
             return None
@@ -352,12 +357,7 @@ class Greater:  # size: the arguments are the paper's hyper-parameters and its a
         return None
 
     def _advance(
-        self,
-        state: State,
-        slots: Sequence[Slot],
-        edits: Sequence[Edit],
-        rivals: Sequence[Scored],
-        winner: int | None,
+        self, state: State, slots: Sequence[Slot], edits: Sequence[Edit], rivals: Sequence[Scored], winner: int | None
     ) -> State:
         """7. i <- i + 1; a prompt that grew goes on growing, one that did not starts its next cycle."""
         growing = slots[0].origin == "grow"

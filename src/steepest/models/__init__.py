@@ -30,6 +30,16 @@ class Generates(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely a given continuation is."""
+
+    logprobs: Floats
+    """[tokens of the continuation], natural log."""
+    tokens: int
+    """Tokens read to find them, prompt and continuation, special tokens perhaps apart: what it cost."""
+
+
 @runtime_checkable
 class ScoresText(Protocol):
     """Knows how likely a given continuation is."""
@@ -39,8 +49,22 @@ class ScoresText(Protocol):
         """See `Generates.id`."""
         ...
 
-    def logprobs(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Floats]:
-        """For each (prompt, continuation): natural log-probability of each token of the continuation."""
+    def logprobs(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Likelihood]:
+        """How likely each (prompt, continuation) is, token by token of the continuation."""
+        ...
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """Turns texts into vectors whose dot product says how alike they are."""
+
+    @property
+    def id(self) -> str:
+        """See `Generates.id`."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> Floats:
+        """[texts, dimensions], rows of length 1 (0 where the model gives a text no direction)."""
         ...
 
 
@@ -135,10 +159,11 @@ class WhiteBox(Protocol):
 
 
 def open_model(name: str, **options: Any) -> Any:
-    """Open "bundled", "hf:NAME" or "hf:./folder", or "file.py:Class"; see `steepest list models`.
+    """Open "bundled", "hf:NAME", "hf:./folder", "openai:MODEL@URL" or "file.py:Class"; see `steepest list models`.
 
     Options for local models: device ("cpu", "cuda", ...), dtype ("float32", "bfloat16", "float16"), threads,
-    batch_tokens, trust_remote_code. Raises ModelError for an unknown name or option.
+    batch_tokens, trust_remote_code; for servers: the fields of `models.endpoint.Settings`. Raises ModelError for an
+    unknown name or option.
     """
     from steepest.models.opening import open_by_name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +16,16 @@ from steepest.objects import find_object, full_name
 NAMES: Mapping[str, str] = {
     "bundled": "the small model that comes with the package; needs steepest[local]",
     "hf:NAME": "a transformers model by hub name, hf:NAME, or by folder, hf:./folder; needs steepest[local]",
+    "openai:MODEL": "a model of OpenAI's, or of the server at $OPENAI_BASE_URL; the key in $OPENAI_API_KEY",
+    "openai:MODEL@URL": "a model of any OpenAI-compatible server (vLLM, llama.cpp, Ollama, ...), URL up to /v1",
     "file.py:Class": "a class of your own with `id` and `generate`",
     "scripted": "answers from a function (option answer=file.py:function), for dry runs and tests",
 }
 """What a model's name may be, and what it means."""
 
+_ENDPOINT = "openai:"
+_PLACE = re.compile(r"@(\w+://|localhost\b|[\w.-]+:\d+(/|$)|[\w.-]+/v\d)")
+"""Where a model's name goes on with what can only be meant as a server."""
 _LOCAL = ("torch", "transformers", "safetensors", "tokenizers", "accelerate")
 
 
@@ -32,10 +38,18 @@ class Opened:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Which model of which server; an empty URL is the default one."""
+
+    model: str
+    url: str
+
+
 def opened(name: str, options: Mapping[str, Any] | None = None) -> Opened:
     """Open a model and keep its name and options, files and folders by their full paths, for the run folder."""
     given = {key: full_name(value) if isinstance(value, str) else value for key, value in (options or {}).items()}
-    full = _full(name)
+    full = _full(name, given)
     return Opened(full, open_by_name(full, given), given)
 
 
@@ -46,6 +60,8 @@ def open_by_name(name: str, options: Mapping[str, Any]) -> Any:
         return _called(_open_local(name), name, options, str(folder))
     if name.startswith("hf:"):
         return _called(_open_local(name), name, options, name.removeprefix("hf:"))
+    if name.startswith(_ENDPOINT):
+        return _open_endpoint(name, options)
     if name == "scripted":
         return _called(_scripted, name, options)
     where, colon, _ = name.rpartition(":")
@@ -54,8 +70,12 @@ def open_by_name(name: str, options: Mapping[str, Any]) -> Any:
     raise ModelError(f"there is no model called {name!r}; {nearest(name, NAMES)}")
 
 
-def _full(name: str) -> str:
-    """A model's name, with the full path of its file or folder."""
+def _full(name: str, options: Mapping[str, Any]) -> str:
+    """A model's name, with the full path of its file or folder, or the URL of its server."""
+    if name.startswith(_ENDPOINT):
+        from steepest.models.endpoint import default_url
+
+        return name if _address(name).url or options.get("url") else f"{name}@{default_url()}"
     folder = Path(name.removeprefix("hf:")).expanduser()
     return f"hf:{folder.resolve()}" if name.startswith("hf:") and folder.is_dir() else full_name(name)
 
@@ -85,6 +105,30 @@ def _open_local(name: str) -> Callable[..., Any]:
             "pip install 'steepest[local]'"
         ) from missing
     return open_local
+
+
+def _open_endpoint(name: str, options: Mapping[str, Any]) -> Any:
+    from steepest.models.endpoint import Endpoint, Settings
+
+    at = _address(name)
+    if at.url and options.get("url"):
+        raise ModelError(f"the model {name!r} has its url in its name, got the option url as well; leave one out")
+    return Endpoint(_called(Settings, name, {"url": at.url, **options}, at.model))
+
+
+def _address(name: str) -> Address:
+    """The parts of openai:MODEL@URL."""
+    from steepest.models.endpoint import checked_url
+
+    # Names of models may hold an @ themselves; a URL begins with its scheme.
+    model, *url = re.split(r"@(?=https?://)", name.removeprefix(_ENDPOINT), maxsplit=1)
+    if not url and (place := _PLACE.search(model)):
+        # Else the rows would go to the default server.
+        raise ModelError(
+            f"a server's URL begins with http:// or https://, got none that does behind {model[: place.start()]!r}; "
+            f"write {_ENDPOINT}{model[: place.start()]}@http://HOST:PORT/v1"
+        )
+    return Address(model, checked_url(url[0]) if url else "")
 
 
 def _scripted(answer: str | None = None) -> Scripted:

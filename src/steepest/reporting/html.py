@@ -19,13 +19,15 @@ from steepest.reporting.words import (
     headline,
     lead,
     measure,
+    players,
     points,
     reopened,
     resumption,
     test_name,
+    unanswered,
 )
 from steepest.results import Estimate, Result
-from steepest.types import Usage
+from steepest.types import Usage, money
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 _MARKS = {"better": "▲", "no_difference": "=", "worse": "▼", "": "…"}
@@ -64,6 +66,7 @@ def page(tables: Tables) -> str:
             _prompts(tables),
             outcomes_section(tables),
             search_section(tables),
+            _proposals(tables),
             _cost(tables),
             _again(tables),
         ),
@@ -73,10 +76,7 @@ def page(tables: Tables) -> str:
 
 def _masthead(tables: Tables) -> Html:
     spec = tables.spec
-    models = ", ".join(
-        str(model["name"]) if role == "task" else f"{model['name']} as {role}" for role, model in spec.models.items()
-    )
-    facts = [f"{spec.method['use']} on {spec.task['name']}", models, f"seed {spec.seed}", spec.created[:10]]
+    facts = [f"{spec.method['use']} on {spec.task['name']}", players(tables), f"seed {spec.seed}", spec.created[:10]]
     return element(
         "header",
         "",
@@ -173,20 +173,39 @@ def _panel(title: str, text: Html, kind: str) -> Html:
     return element("figure", f"panel {kind}", element("figcaption", "", title), element("blockquote", "prompt", text))
 
 
+def _proposals(tables: Tables) -> Html:
+    """What became of the replies that the search asked for; nothing where it counted none."""
+    if not tables.counts:
+        return NOTHING
+    rows = [
+        element("tr", "", element("th", {"scope": "row"}, name), element("td", "n", f"{n:,}"))
+        for name, n in tables.counts.items()
+    ]
+    said = "Replies that could not be used, by reason, were asked for again; those dropped were given up."
+    notes = [element("p", "about", prose(text)) for text in (said, unanswered(tables)) if text]
+    table = element("div", "wide", element("table", "counts", element("tbody", "", *rows)))
+    return element("section", "", element("h2", "", "Proposals"), *notes, table)
+
+
 def _cost(tables: Tables) -> Html:
     measuring = tables.measuring
+    parts = tables.accounts if len(tables.accounts) > 1 else {}
     rows = [
         ("The search", tables.search),
+        *((f"of it {name}", used) for name, used in parts.items()),
         ("Measuring on dev and held-out rows", measuring),
         ("Together", tables.search + measuring),
     ]
-    head = element("tr", "", element("td"), *(element("th", {"scope": "col", "class": "n"}, t) for t in _AMOUNTS))
+    is_priced = any(used.dollars for _, used in rows)
+    columns = (*_AMOUNTS, *(["Dollars"] if is_priced else []))
+    head = element("tr", "", element("td"), *(element("th", {"scope": "col", "class": "n"}, t) for t in columns))
     body = [
         element(
             "tr",
             "",
             element("th", {"scope": "row"}, name),
             *(element("td", "n", f"{n:,}") for n in _amounts(used)),
+            element("td", "n", money(used.dollars)) if is_priced else NOTHING,
         )
         for name, used in rows
     ]

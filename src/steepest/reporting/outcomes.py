@@ -89,6 +89,7 @@ def _output(title: str, answer: Answer) -> Html:
         "",
         element("figcaption", "", element("b", "", title), f" · {score}{said}"),
         element("pre", "", _cut(answer.output)),
+        element("p", "about", f"The judge: {_cut(answer.explanation)}") if answer.explanation else NOTHING,
     )
 
 
@@ -110,6 +111,7 @@ def _faults(result: Result) -> Html:
         ("no answer could be found in the output", [side.unextracted for _, side in sides]),
         ("cut off at the token limit", [side.truncated for _, side in sides]),
         ("the model gave no answer; not scored", [side.unanswered for _, side in sides]),
+        ("the judge gave no rating; not scored", [side.unjudged for _, side in sides]),
     ]
     if not any(any(counts) for _, counts in kinds):
         return element("p", "about", "Every output ended by itself and held an answer.")
@@ -118,7 +120,7 @@ def _faults(result: Result) -> Html:
         element("tr", "", element("th", {"scope": "row"}, text), *(element("td", "n", f"{n:,}") for n in counts))
         for text, counts in kinds
     ]
-    asked = result.test.initial.n + result.answers.initial.unanswered
+    asked = result.test.initial.n + result.answers.initial.unanswered + result.answers.initial.unjudged
     return join(
         [
             element("h3", "", f"Outputs that need a second look, of {plural(asked, 'row')}"),

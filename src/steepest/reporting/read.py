@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from steepest import codec
 from steepest.errors import StateError
-from steepest.records import StepRecord
+from steepest.records import StepRecord, total_accounts, total_counts
 from steepest.reporting.statistics import Interval, interval
 from steepest.results import Result
 from steepest.types import Finish, Trial, Usage
@@ -70,6 +70,8 @@ class Answer:
     answer: str | None
     score: float | None
     finish: Finish
+    explanation: str = ""
+    """What the judge said of it; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,10 @@ class Tables:
     """Empty until the run is finished."""
     result: Result | None
     """None until the run is finished."""
+    accounts: Mapping[str, Usage]
+    """What the search paid, by who was asked: a role, and "ROLE: KIND" for its white-box calls."""
+    counts: Mapping[str, int]
+    """Over all committed steps: replies that could not be used, requests without answer, by reason."""
 
     @property
     def winner(self) -> Point | None:
@@ -121,7 +127,7 @@ class Tables:
         if self.result is None:
             return self.referee
         spent = self.result.measuring
-        return Usage(spent.calls, spent.prompt_tokens, spent.output_tokens, spent.reused)
+        return Usage(spent.calls, spent.prompt_tokens, spent.output_tokens, spent.reused, spent.dollars)
 
     @property
     def graded(self) -> bool:
@@ -145,6 +151,8 @@ def read_run(folder: Path) -> Tables:
         referee=sum((step.referee_usage for step in steps), Usage()),
         rows=tuple(_read_rows(folder / "test.jsonl")) if finished else (),
         result=_read(Result, folder / "result.json") if finished else None,
+        accounts=total_accounts(steps),
+        counts=total_counts(steps),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,43 @@ def effort(tables: Tables) -> str:
     if reused:
         text += f" {plural(reused, 'call')} had been answered in an earlier step and cost nothing again."
     return text
+
+
+def players(tables: Tables) -> str:
+    """The models, with their roles where these are several."""
+    roles: dict[str, list[str]] = {}
+    for role, model in tables.spec.models.items():
+        roles.setdefault(str(model["name"]), []).append(role)
+    alone = len(tables.spec.models) == 1
+    return "; ".join(name if alone else f"{name} as {' and '.join(of)}" for name, of in roles.items())
+
+
+def replies(tables: Tables) -> str:
+    """How many replies the search could use, and why it could not use the others; empty where none were counted."""
+    counts = tables.counts
+    reasons = _counted(counts, "unusable: ")
+    if not reasons and "usable" not in counts:
+        return ""
+    text = f"{counts.get('usable', 0):,} usable, {counts.get('dropped', 0):,} given up"
+    return text + (f"; unusable: {_listed(reasons)}" if reasons else "")
+
+
+def unanswered(tables: Tables) -> str:
+    """Requests of the search that got no answer, by role and reason; empty where all got one."""
+    reasons = _counted(tables.counts, "unanswered: ")
+    if not reasons:
+        return ""
+    return f"{plural(sum(reasons.values()), 'request')} of the search got no answer: {_listed(reasons)}"
+
+
+def _counted(counts: Mapping[str, int], prefix: str) -> dict[str, int]:
+    return {name.removeprefix(prefix): n for name, n in counts.items() if name.startswith(prefix)}
+
+
+def _listed(reasons: Mapping[str, int], most: int = 6) -> str:
+    """The commonest reasons first."""
+    ranked = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join([*(f"{name} {n:,}" for name, n in ranked[:most]), *(["..."] if ranked[most:] else [])])
 
 
 def measure(tables: Tables) -> str:

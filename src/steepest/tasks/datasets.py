@@ -28,6 +28,8 @@ class Columns:
     """None: ids are hashes of what the model is shown and of the target."""
     shown: tuple[str, ...] = ()
     """Further columns that the model is shown (the layout's slots)."""
+    target_may_lack: bool = False
+    """Whether rows may have no right answer: where a judge rates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,12 @@ def read_examples(data: str | Path | Rows, columns: Columns = Columns()) -> list
     return examples
 
 
+def first_columns(data: str | Path | Rows) -> tuple[str, ...]:
+    """Names of the columns of the first row."""
+    rows = _read(Path(data)) if isinstance(data, str | Path) else _given(data)
+    return tuple(next((row.values for row in rows), {}))
+
+
 def question_key(example: Example, shown: Sequence[str] = ()) -> str:
     """A hash of what the model is shown of an example, target and id aside."""
     return content_id(example.input, *(example.meta[column] for column in shown))
@@ -74,10 +82,11 @@ def _example(row: Cells, columns: Columns) -> Example:
             raise TaskError(f"{row.place}: the column {column!r} must not be empty; fill it or remove the row")
         return row.values[column]
 
-    question, target = cell(columns.input), cell(columns.target).strip()
+    lacks_target = columns.target_may_lack and not row.values.get(columns.target, "").strip()
+    question, target = cell(columns.input), "" if lacks_target else cell(columns.target).strip()
     shown = [cell(column) for column in columns.shown]
     name = cell(columns.id).strip() if columns.id is not None else content_id(question, *shown, target)
-    used = {columns.input, columns.target, columns.id}
+    used = {columns.input, columns.target, columns.id} - set(columns.shown)
     return Example(name, question, target, {k: v for k, v in row.values.items() if k not in used})
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from steepest import codec
 from steepest.errors import TaskError, nearest
-from steepest.tasks.datasets import Columns, Rows, question_key, read_examples
-from steepest.tasks.metrics import Answer, extractor_of, gold_of, open_metric
+from steepest.tasks.datasets import Columns, Rows, first_columns, question_key, read_examples
+from steepest.tasks.metrics import Answer, extractor_of, gold_of, is_judge, open_metric
 from steepest.tasks.source import TaskSource, restore_task
 from steepest.tasks.splitting import Splits, split
-from steepest.tasks.task import Task, Template
+from steepest.tasks.task import Language, Task, Template, slots_of
 
+DEFAULT_TARGET = "target"
 BUNDLED: tuple[str, ...] = (
     "arithmetic",
     "counting",
@@ -36,18 +37,25 @@ class TaskSpec:
     """A .csv, .tsv, .jsonl or .json file, or rows given from Python."""
     name: str = ""
     """Empty: the name of the data file."""
-    input: str = "input"
-    """The column with the question."""
-    target: str = "target"
-    """The column with the right answer."""
+    input: str | None = None
+    """The column with the question; None: "input", or the first slot of a prompt that has slots."""
+    target: str = DEFAULT_TARGET
+    """The column with the right answer; it may be absent or empty where a judge rates."""
     id: str | None = None
     """The column with ids; None: ids are hashes of the content."""
-    layout: str = "{input}\n{prompt}"
-    """The user's turn: {input}, {prompt} and any further column, in braces."""
+    layout: str | None = None
+    """The user's turn: {input}, {prompt} and any further column, in braces. None: "{prompt}" where the prompt has
+    columns in braces itself, else "{input}\\n{prompt}"."""
     system: str = ""
     """The system's turn."""
     answer: Answer = "auto"
     """What counts as right; see KINDS. "auto" looks at the targets."""
+    criteria: str = ""
+    """When an answer is good, for a judge to rate by; stands in for `answer`."""
+    description: str = ""
+    """What the task is, for the judge and for methods that tell the optimizer."""
+    language: Language | Literal["auto"] = "auto"
+    """Of the rows; "auto" counts Chinese characters."""
     prompt: str | tuple[str, ...] = "Answer the question."
     """Initial prompt, or several."""
     max_tokens: int = 256
@@ -59,6 +67,8 @@ class TaskSpec:
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
             raise TaskError(f"max_tokens must be at least 1, got {self.max_tokens}; give for example 256")
+        if self.criteria and self.answer != "auto":
+            raise TaskError(f"criteria make a judge the metric, got answer {self.answer!r} beside them; give one")
         if not all(prompt.strip() for prompt in self.prompts):
             raise TaskError("an initial prompt must not be empty; write what you would tell the model today")
 
@@ -68,26 +78,40 @@ class TaskSpec:
         return (self.prompt,) if isinstance(self.prompt, str) else tuple(self.prompt)
 
 
-def load_task(task: str | Path | Rows | TaskSpec) -> TaskSource:
+def load_task(task: str | Path | Rows | TaskSpec, prompt: str | None = None) -> TaskSource:
     """The task that a name, a task file (.yaml), a run folder, rows or a spec describe. Raises TaskError.
 
     Names are those of BUNDLED. Rows are mappings with the columns "input" and "target"; for other columns, layouts or
-    kinds of answer give a TaskSpec. A run folder gives the very rows of that run.
+    kinds of answer give a TaskSpec. A run folder gives the very rows of that run. `prompt` is an initial prompt
+    instead of the task's own.
     """
+    spec = _spec_of(task)
+    if spec is not None:
+        return _from_spec(spec if prompt is None else replace(spec, prompt=prompt))
+    source = _named(str(task))
+    return source if prompt is None else source.with_prompt(prompt)
+
+
+def _spec_of(task: str | Path | Rows | TaskSpec) -> TaskSpec | None:
+    """How the rows are to be read; None for what has rows already."""
     if isinstance(task, TaskSpec):
-        return _from_spec(task)
+        return task
     if not isinstance(task, str | Path):
-        return _from_spec(TaskSpec(task, name="rows"))
-    if str(task) in BUNDLED:
+        return TaskSpec(task, name="rows")
+    is_file = str(task) not in BUNDLED and Path(task).suffix.lower() in (".yaml", ".yml")
+    return read_task_file(Path(task)) if is_file else None
+
+
+def _named(task: str) -> TaskSource:
+    """A bundled task, or that of a run."""
+    if task in BUNDLED:
         from steepest import bundled
 
-        return bundled.source(str(task))
-    if Path(task).suffix.lower() in (".yaml", ".yml"):
-        return _from_spec(read_task_file(Path(task)))
+        return bundled.source(task)
     if (Path(task) / "run.json").is_file():
         return restore_task(Path(task))
     raise TaskError(
-        f"a task is a name, a .yaml file or a run folder, got {str(task)!r}; {nearest(str(task), BUNDLED)}; rows of "
+        f"a task is a name, a .yaml file or a run folder, got {task!r}; {nearest(task, BUNDLED)}; rows of "
         f"your own are given as data, not as a task"
     )
 
@@ -118,8 +142,12 @@ def _spec(content: Mapping[str, Any], path: Path) -> TaskSpec:
     for key in content:
         if key not in _FILE_KEYS:
             raise TaskError(f"{path}: unknown key {key!r}; {nearest(str(key), _FILE_KEYS)}")
-    texts = ("data", "name", "input", "target", "id", "layout", "system")
+    texts = ("data", "name", "input", "target", "id", "layout", "system", "criteria", "description")
     values = {key: codec.decode(str, content[key], f"{path}: {key}", TaskError) for key in texts if key in content}
+    if "language" in content:
+        values["language"] = codec.decode(
+            Language | Literal["auto"], content["language"], f"{path}: language", TaskError
+        )
     if "max_tokens" in content:
         values["max_tokens"] = codec.decode(int, content["max_tokens"], f"{path}: max_tokens", TaskError)
     if "splits" in content:
@@ -142,13 +170,14 @@ def _splits(content: Any, path: Path) -> Splits:
 
 
 def _from_spec(spec: TaskSpec) -> TaskSource:
-    template = Template(spec.layout, spec.system)
-    shown = tuple(dict.fromkeys(slot for slot in template.slots if slot not in ("input", "prompt")))
     data = spec.folder / spec.data if isinstance(spec.data, str | Path) else spec.data
-    examples = read_examples(data, Columns(spec.input, spec.target, spec.id, shown))
-    metric = open_metric(spec.answer, [example.target for example in examples], spec.folder)
+    template, columns = _placed(spec, data)
+    answer = {"judge": {"criteria": spec.criteria}} if spec.criteria else spec.answer
+    may_lack = is_judge(answer) and (spec.target == DEFAULT_TARGET or spec.target in first_columns(data))
+    examples = read_examples(data, replace(columns, target_may_lack=may_lack))
+    metric = open_metric(answer, [example.target for example in examples], spec.folder)
     examples = [replace(example, target=gold_of(metric, example.target)) for example in examples]
-    parts = split(examples, spec.splits, lambda example: question_key(example, shown))
+    parts = split(examples, spec.splits, lambda example: question_key(example, columns.shown))
     task = Task(
         name=spec.name or _name(spec.data),
         train=parts.train,
@@ -158,8 +187,43 @@ def _from_spec(spec: TaskSpec) -> TaskSource:
         extractor=extractor_of(metric),
         seeds=spec.prompts,
         max_tokens=spec.max_tokens,
+        language=language_of(example.input for example in examples) if spec.language == "auto" else spec.language,
+        description=spec.description,
     )
     return TaskSource(task, parts.test, str(Path(data).resolve()) if isinstance(data, Path) else "rows", parts.notes)
+
+
+def _placed(spec: TaskSpec, data: str | Path | Rows) -> tuple[Template, Columns]:
+    """Where the rows enter, and which columns that takes: through the layout, or through the prompts' own slots."""
+    slots = tuple(dict.fromkeys(slot for prompt in spec.prompts for slot in slots_of(prompt)))
+    layout = spec.layout or ("{prompt}" if slots else "{input}\n{prompt}")
+    template = Template(layout, spec.system)
+    if not template.is_filled_by_prompt:
+        slots = ()
+    _check_slots(slots, spec, data)
+    names = dict.fromkeys(slot for slot in (*template.slots, *slots) if slot not in ("input", "prompt"))
+    question = spec.input or ("input" if "input" in slots else next(iter(slots), "input"))
+    return template, Columns(question, spec.target, spec.id, tuple(names))
+
+
+def _check_slots(slots: Sequence[str], spec: TaskSpec, data: str | Path | Rows) -> None:
+    """Every slot of a prompt must be a column that the model may see; TaskError otherwise."""
+    if not slots:
+        return
+    known = {*first_columns(data), *(["input"] if spec.input else [])} - {spec.target}
+    for slot in slots:
+        if slot not in known:
+            raise TaskError(
+                f"a prompt's slots must be columns with what is asked, got {{{slot}}}; {nearest(slot, known)}; to keep "
+                "braces as they are, give a layout with {input}"
+            )
+
+
+def language_of(texts: Iterable[str]) -> Language:
+    """Chinese where more than 30 % of the characters are, white space apart; otherwise English."""
+    characters = [character for text in texts for character in text if not character.isspace()]
+    chinese = sum("\u3400" <= character <= "\u9fff" for character in characters)
+    return "zh" if chinese > 0.3 * len(characters) else "en"
 
 
 def _name(data: str | Path | Rows) -> str:

@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from steepest.codec import encode
 from steepest.errors import TaskError, nearest
 from steepest.objects import find_object, full_name
 from steepest.tasks.answers import Choice, Number, Text, YesNo, infer, labels_of
+from steepest.tasks.judge import Judge, open_judge
 from steepest.tasks.task import Judgement, Metric
 from steepest.types import Example
 
@@ -64,24 +66,26 @@ _NAMED: Mapping[str, type[Any]] = {
     "contains": Contains,
 }
 KINDS: tuple[str, ...] = ("auto", *_NAMED)
-"""What `--answer` and a task file's `answer` may be, beside "file.py:function"."""
+"""What `--answer` and a task file's `answer` may be, beside "file.py:function" and a judge."""
 
 _PASSED = "python"
 
 Answer = str | Mapping[str, Any] | Score
 """How a user says what counts as right: a name of KINDS, "choice:red,green,blue", "file.py:function", a spec such as
-{"use": "choice", "labels": [...]}, or a function."""
+{"use": "choice", "labels": [...]} or {"judge": {"criteria": "..."}}, or a function."""
 
 
-def open_metric(answer: Answer, targets: Sequence[str] = (), folder: Path = Path()) -> Metric:
+def open_metric(answer: Answer, targets: Sequence[str] = (), folder: Path = Path()) -> Metric | Judge:
     """The metric that `answer` means; kinds and labels left open are taken from the targets of all rows.
 
     `folder` is where a "file.py:function" is looked for. Raises TaskError for what is not known or not usable.
     """
     if callable(answer):
         return Custom(answer, _where(answer))
-    spec = _parsed(answer) if isinstance(answer, str) else dict(answer)
+    spec = _parsed(answer) if isinstance(answer, str) else _flat(answer)
     use = str(spec.pop("use", ""))
+    if use == "judge":
+        return open_judge(spec)
     if use == "auto":
         return infer(targets)
     if ":" in use:
@@ -97,12 +101,15 @@ def write_answer(answer: Answer) -> str:
         return _where(answer)
     if isinstance(answer, str):
         return answer
-    labels = ",".join(map(str, answer.get("labels", ())))
-    return f"{answer['use']}:{labels}" if labels else str(answer["use"])
+    flat = _flat(answer)
+    labels = ",".join(map(str, flat.get("labels", ())))
+    return f"{flat['use']}:{labels}" if labels else str(flat["use"])
 
 
-def describe_metric(metric: Metric) -> dict[str, Any]:
+def describe_metric(metric: Metric | Judge) -> dict[str, Any]:
     """The spec that `open_metric` makes the same metric from."""
+    if isinstance(metric, Judge):
+        return {"use": "judge", **encode(metric)}
     if isinstance(metric, Custom):
         return {"use": metric.name}
     for name, kind in _NAMED.items():
@@ -111,14 +118,25 @@ def describe_metric(metric: Metric) -> dict[str, Any]:
     return {"use": _where(metric)}
 
 
-def extractor_of(metric: Metric) -> str:
+def extractor_of(metric: Metric | Judge) -> str:
     """The text that asks for the answer alone; empty for metrics that judge the output as it is."""
     return metric.extractor if isinstance(metric, Number | Choice | YesNo | Text) else ""
 
 
-def gold_of(metric: Metric, target: str) -> str:
+def gold_of(metric: Metric | Judge, target: str) -> str:
     """The bare answer in a target, such as the number behind a worked solution."""
     return metric.gold(target) if isinstance(metric, Number | Choice | YesNo | Text) else target
+
+
+def is_judge(answer: Answer) -> bool:
+    """Whether `answer` asks for a judge, who can do without targets."""
+    return isinstance(answer, Mapping) and _flat(answer).get("use") == "judge"
+
+
+def _flat(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec with its kind under "use"; {"judge": {...}} is a judge's."""
+    judge = answer.get("judge")
+    return {"use": "judge", **judge} if len(answer) == 1 and isinstance(judge, Mapping) else dict(answer)
 
 
 def _parsed(answer: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from steepest import codec
 from steepest.errors import StateError
 from steepest.tasks.metrics import open_metric
-from steepest.tasks.task import Task, Template
+from steepest.tasks.task import Language, Task, Template
 from steepest.types import Example
 
 SPLITS = ("train", "dev", "test")
@@ -29,6 +29,8 @@ class TaskInfo:
     seeds: tuple[str, ...]
     origin: str
     """Where the rows came from."""
+    language: Language = "en"
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +70,15 @@ def restore_task(folder: Path) -> TaskSource:
         extractor=told.extractor,
         seeds=told.seeds,
         max_tokens=told.max_tokens,
+        language=told.language,
+        description=told.description,
     )
     return TaskSource(task, rows["test"], str(folder.resolve()))
 
 
 def _rows(path: Path) -> tuple[Example, ...]:
     lines = _bytes(path).removesuffix(b"\n").split(b"\n")
-    return tuple(
-        codec.read(Example, line, f"{path} line {number}", StateError) for number, line in enumerate(lines, 1)
-    )
+    return tuple(codec.read(Example, line, f"{path} line {number}", StateError) for number, line in enumerate(lines, 1))
 
 
 def _bytes(path: Path) -> bytes:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,8 +22,9 @@ from steepest.calls import CallLog
 from steepest.context import Context, World
 from steepest.engine import Run
 from steepest.errors import BudgetSpent, ModelError
+from steepest.estimating import with_judge
 from steepest.events import Audience
-from steepest.ledger import UNLIMITED, Ledger, Limits
+from steepest.ledger import UNLIMITED, Ledger, Limits, role_of
 from steepest.models import Generates
 from steepest.models.opening import Opened
 from steepest.plan import Method, Plan
@@ -107,17 +109,28 @@ class MethodContract:
     def test_budgets_ignore_what_the_journal_holds(self, case: MethodCase, tmp_path: Path) -> None:
         """With every answer already in the journal, the run pays, stops and ends as it did, and asks for nothing."""
         whole = _finished(tmp_path / "whole", case)
-        limit = max(1, whole.result["usage"]["calls"] * 2 // 3)
-        cold, warm = tmp_path / "cold", tmp_path / "warm"
-        if not _within(lambda: _carry_on(Run.create(cold, case.plan(Tap(), calls=limit)))):
-            return  # the method's first step alone passes the limit
-        plan = case.plan(Tap(), calls=limit)
-        Run.create(warm, plan).close()
-        shutil.copy(tmp_path / "whole" / "calls.jsonl", warm / "calls.jsonl")
-        tap = Tap(fail_at=0)
-        _carry_on(Run.open(warm, models=_models(case, tap)), finish=False)
-        assert _steps(warm) == _steps(cold)
-        assert tap.given == 0
+        for name in ("calls", "tokens"):
+            limit = {name: max(1, whole.result["usage"][name] * 2 // 3)}
+            cold, warm = tmp_path / f"cold-{name}", tmp_path / f"warm-{name}"
+            if not _within(lambda cold=cold, limit=limit: _carry_on(Run.create(cold, case.plan(Tap(), **limit)))):  # type: ignore[misc]
+                continue  # the method's first step alone passes the limit
+            Run.create(warm, case.plan(Tap(), **limit)).close()
+            shutil.copy(tmp_path / "whole" / "calls.jsonl", warm / "calls.jsonl")
+            tap = Tap(fail_at=0)
+            _carry_on(Run.open(warm, models=_models(case, tap)), finish=False)
+            assert _steps(warm) == _steps(cold)
+            assert tap.given == 0
+
+    def test_it_costs_no_more_than_it_says(self, case: MethodCase, tmp_path: Path) -> None:
+        """No step asks a role more often than `costs` allows."""
+        costs = with_judge(case.method.costs(case.task), case.task)
+        for number, step in enumerate(_finished(tmp_path / "run", case).steps):
+            most, paid = costs.step if number else costs.init, Counter[str]()
+            for account, usage in step["accounts"].items():
+                paid[role_of(account)] += usage["calls"]
+            assert all(calls <= most.get(role, 0) for role, calls in paid.items()), (
+                f"step {number} made {dict(paid)} calls, and {dict(most)} were announced"
+            )
 
     def test_it_refuses_a_model_without_the_capability(self, case: MethodCase, tmp_path: Path) -> None:
         """Before a call is paid or a file written."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from steepest.models import Bools, Generates, Gradient, Losses, Proposals, WhiteBox
-from steepest.types import ANSWER_LOSS, Objective, Request, Response, Row
+from steepest.models import Bools, Generates, Gradient, Likelihood, Losses, Proposals, ScoresText, WhiteBox
+from steepest.types import ANSWER_LOSS, Objective, Prompt, Request, Response, Row
 
 
 class Crash(Exception):
@@ -29,8 +29,10 @@ class Tap:
 
 
 def tapped(model: Any, tap: Tap) -> Any:
-    """`model`, its answers counted by `tap`, with the capabilities to generate and to give gradients it has."""
-    return TappedWhiteBox(model, tap) if isinstance(model, WhiteBox) else TappedText(model, tap)
+    """`model`, its answers counted by `tap`, with the capabilities it has."""
+    if isinstance(model, WhiteBox):
+        return TappedWhiteBox(model, tap)
+    return TappedScorer(model, tap) if isinstance(model, ScoresText) else TappedText(model, tap)
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,29 @@ class TappedText:
         for index, response in self.model.generate(requests):
             self.tap.draw()
             yield index, response
+
+
+@dataclass(frozen=True)
+class TappedScorer:
+    """A tapped model that generates and scores texts; a batch of scores counts as one answer."""
+
+    model: Any
+    tap: Tap
+
+    @property
+    def id(self) -> str:
+        """Id of the model."""
+        return str(self.model.id)
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
+        """See `TappedText.generate`."""
+        return TappedText(self.model, self.tap).generate(requests)
+
+    def logprobs(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Likelihood]:
+        """See `ScoresText.logprobs`."""
+        self.tap.draw()
+        found: list[Likelihood] = self.model.logprobs(pairs)
+        return found
 
 
 @dataclass(frozen=True)

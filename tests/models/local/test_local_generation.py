@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -173,9 +174,12 @@ def test_an_opened_reply_is_continued(family: Family) -> None:
     assert layout.text(prompt).endswith(half)
 
 
-def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(llama: Family) -> None:
-    with pytest.raises(ModelError, match=r"context of 320 tokens, got \d{3} tokens"):
-        answers(llama.local, [Request("apples " * 330)])
+def test_a_prompt_beyond_the_context_fails_alone_with_both_numbers(llama: Family) -> None:
+    short = Request("apples", max_tokens=4)
+    long, answer = answers(llama.local, [Request("apples " * 400, max_tokens=4), short])
+    assert (long.finish, long.text, long.output_tokens) == ("failed", "", 0)
+    assert re.fullmatch(r"context overflow: \d{3,} tokens do not fit in 320", long.reason)
+    assert answer == answers(llama.local, [short])[0]
 
 
 def test_an_answer_ends_at_the_contexts_end(llama: Family) -> None:

@@ -35,24 +35,25 @@ def test_logprobs_equal_a_plain_forward_pass(family: Family) -> None:
     for (prompt, text), found in zip(PAIRS, family.local.logprobs(PAIRS), strict=True):
         before, after = layout.split([(layout.text(prompt), text)])[0]
         assert before + after == layout.ids([layout.text(prompt) + text])[0]
-        np.testing.assert_allclose(found, by_hand(family, before, after), atol=2e-5)
+        np.testing.assert_allclose(found.logprobs, by_hand(family, before, after), atol=2e-5)
+        assert found.tokens == len(before) + len(after)
 
 
 def test_a_continuation_keeps_the_token_that_swallows_the_prompts_space(family: Family) -> None:
     (found,) = family.local.logprobs([PAIRS[-1]])
-    assert len(found) == 1
+    assert len(found.logprobs) == 1
 
 
 def test_an_empty_continuation_has_no_tokens(llama: Family) -> None:
     first, second = llama.local.logprobs([("Think", ""), ("Think", " a")])
-    assert first.shape == (0,)
-    assert second.shape[0] >= 1
+    assert first.logprobs.shape == (0,) and first.tokens == 0
+    assert second.logprobs.shape[0] >= 1
 
 
 def test_batches_change_nothing(llama: Family) -> None:
     small = LocalModel(replace(llama.local._loaded, batch_tokens=1))
     for one, many in zip(small.logprobs(PAIRS), llama.local.logprobs(PAIRS), strict=True):
-        np.testing.assert_allclose(one, many, atol=2e-5)
+        np.testing.assert_allclose(one.logprobs, many.logprobs, atol=2e-5)
 
 
 def test_what_does_not_fit_is_refused(llama: Family) -> None:

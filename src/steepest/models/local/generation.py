@@ -12,7 +12,7 @@ from transformers import DynamicCache
 
 from steepest.errors import ModelError
 from steepest.models import Bools, Floats, Ints
-from steepest.models.local.batching import batches, check_fits, distinct, padded
+from steepest.models.local.batching import batches, distinct, padded
 from steepest.models.local.buffers import growing
 from steepest.models.local.layout import Layout
 from steepest.models.local.loading import Loaded
@@ -23,9 +23,11 @@ _IDLE = 0.25
 
 
 def generate(loaded: Loaded, layout: Layout, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
-    """Yield (index, response) as requests finish: shortest prompts first, in batches as large as fit."""
+    """Yield (index, response) as requests finish: shortest prompts first, in batches as large as fit.
+
+    A prompt that leaves no room for a token is answered first, as failed.
+    """
     prompts = layout.ids([layout.text(r.prompt) for r in requests])
-    check_fits(loaded, [len(p) for p in prompts], room=1)
     for request in requests:
         if request.temperature > 0 and request.seed is None:
             raise ModelError(f"a sampled request needs a seed, got None at temperature {request.temperature}; give one")
@@ -33,7 +35,12 @@ def generate(loaded: Loaded, layout: Layout, requests: Sequence[Request]) -> Ite
     def size(index: int) -> int:
         return min(len(prompts[index]) + requests[index].max_tokens, loaded.context)
 
-    order = sorted(range(len(requests)), key=lambda i: (len(prompts[i]), prompts[i]))
+    for index, prompt in enumerate(prompts):
+        if len(prompt) >= loaded.context:
+            reason = f"context overflow: {len(prompt):,} tokens do not fit in {loaded.context:,}"
+            yield index, Response("", finish="failed", reason=reason)
+    fitting = [i for i, prompt in enumerate(prompts) if len(prompt) < loaded.context]
+    order = sorted(fitting, key=lambda i: (len(prompts[i]), prompts[i]))
     for batch in batches(order, size, loaded.batch_tokens):
         decoding = Decoding(loaded, layout, [requests[i] for i in batch], [prompts[i] for i in batch])
         for row, response in decoding.run():

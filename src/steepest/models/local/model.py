@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from steepest.models import Bools, Floats, Gradient, Losses, Proposals
+from steepest.models import Bools, Gradient, Likelihood, Losses, Proposals
 from steepest.models.local import generation, gradients, scoring
 from steepest.models.local.layout import Layout
 from steepest.models.local.loading import Loaded, enough_memory
@@ -46,7 +46,7 @@ class LocalModel:
         with enough_memory(self._loaded):
             yield from generation.generate(self._loaded, self._layout, requests)
 
-    def logprobs(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Floats]:
+    def logprobs(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Likelihood]:
         """See `ScoresText.logprobs`. A token that overlaps prompt and continuation counts to the continuation."""
         with enough_memory(self._loaded):
             return scoring.logprobs(self._loaded, self._layout, pairs)

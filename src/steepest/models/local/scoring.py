@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from steepest.models import Floats
+from steepest.models import Floats, Likelihood
 from steepest.models.local.batching import batches, check_fits, padded
 from steepest.models.local.layout import Layout
 from steepest.models.local.loading import Loaded
@@ -15,15 +15,15 @@ from steepest.models.local.passes import logits_at, read
 from steepest.types import Prompt
 
 
-def logprobs(loaded: Loaded, layout: Layout, pairs: Sequence[tuple[Prompt, str]]) -> list[Floats]:
-    """Natural log-probability of each token of each continuation; see `ScoresText`."""
+def logprobs(loaded: Loaded, layout: Layout, pairs: Sequence[tuple[Prompt, str]]) -> list[Likelihood]:
+    """How likely each continuation is; see `ScoresText`."""
     split = layout.split([(layout.text(prompt), continuation) for prompt, continuation in pairs])
     check_fits(loaded, [len(before) + len(after) for before, after in split])
-    found: list[Floats] = [np.empty(0, np.float32)] * len(pairs)
+    found = [Likelihood(np.empty(0, np.float32), 0)] * len(pairs)
     wanted = sorted((i for i, (_, after) in enumerate(split) if after), key=lambda i: (len(split[i][1]), split[i][0]))
     for batch in batches(wanted, lambda i: sum(map(len, split[i])), loaded.pass_tokens):
         for i, values in zip(batch, _batch(loaded, [split[i] for i in batch]), strict=True):
-            found[i] = values
+            found[i] = Likelihood(values, sum(map(len, split[i])))
     return found
 
 

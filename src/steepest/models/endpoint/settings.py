@@ -1,0 +1,155 @@
+"""How an endpoint is asked: its options, and the key, which is never one of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from steepest.errors import ModelError, nearest
+
+OPENAI = "https://api.openai.com/v1"
+_APIS = ("chat", "completions")
+_TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options of `openai:MODEL`, by name."""
+
+    model: str
+    url: str = ""
+    """Where the server is, up to and with /v1. By default $OPENAI_BASE_URL, else OpenAI's own."""
+    api: str = "chat"
+    """ "chat" for /chat/completions; "completions" for base models: turns as plain text, each ended by a newline."""
+    key_env: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key. Servers of your own may need none."""
+    concurrency: int = 32
+    """Requests under way at once, over all threads."""
+    rpm: float | None = None
+    """Requests a minute at most, spread evenly, repeated ones included."""
+    tpm: float | None = None
+    """Tokens a minute at most: estimated before (bytes / 4 and the answer's limit), corrected after."""
+    timeout: float = 120.0
+    """Seconds for one request, connecting included."""
+    retries: int = 6
+    """How often a request is repeated; refusals for the rate (429) count only while nothing else is answered."""
+    seeds: bool = True
+    """Send `seed` with sampled requests. Without it the server rolls its own dice."""
+    prefill: bool = False
+    """Send a begun answer as such, with vLLM's `continue_final_message`; needs a server that goes on with it.
+    Without it a user's turn is added that asks for what comes next, and what the answer repeats is cut off."""
+    max_tokens_field: str = "max_tokens"
+    """What the answer's limit is called; OpenAI's reasoning models want "max_completion_tokens"."""
+    extra: Mapping[str, Any] | str = field(default_factory=dict)
+    """More fields of the request's body, over all others, as a mapping or as JSON; null takes a field out."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "url", checked_url(self.url) if self.url else default_url())
+        object.__setattr__(self, "extra", _fields(self.extra))
+        named = isinstance(self.model, str) and bool(self.model.strip())
+        _check(named, "openai: needs the name of a model behind it", self.model)
+        _one_of("api", self.api, _APIS)
+        _one_of("max_tokens_field", self.max_tokens_field, _TOKEN_FIELDS)
+        _check(_is_number(self.concurrency, int, 1), "concurrency must be 1 or more", self.concurrency)
+        _check(_is_number(self.retries, int, 0), "retries must be 0 or more", self.retries)
+        _check(_is_number(self.timeout, float) and self.timeout > 0, "timeout must be above 0 seconds", self.timeout)
+        for name, rate in (("rpm", self.rpm), ("tpm", self.tpm)):
+            fits = rate is None or (_is_number(rate, float) and rate > 0)
+            _check(fits, f"{name} must be above 0 a minute, or left out", rate)
+        for name, flag in (("seeds", self.seeds), ("prefill", self.prefill)):
+            _check(isinstance(flag, bool), f"{name} must be true or false", flag)
+        key = self.key
+        _check(key.isascii() and key.isprintable() and " " not in key, f"the key in {self.key_env} must be one word")
+        if not key and _is_openai(self.url):
+            raise ModelError(f"{self.url} needs a key, and the variable {self.key_env} is not set; export it")
+        if key and key in f"{self.url} {self.model} {self.extra}":
+            raise ModelError(
+                f"the key belongs in the environment only, got the one in {self.key_env} as part of the model's name, "
+                "url or extra; take it out there"
+            )
+
+    @property
+    def key(self) -> str:
+        """The key, read from the environment each time so that nothing here holds it; empty for none."""
+        return os.environ.get(self.key_env, "").strip()
+
+    @property
+    def id(self) -> str:
+        """Model, URL, and the options that change answers."""
+        changing = {
+            "api": self.api,
+            "seeds": self.seeds,
+            "prefill": self.prefill,
+            "max_tokens_field": self.max_tokens_field,
+        }
+        plain = {"api": "chat", "seeds": True, "prefill": False, "max_tokens_field": "max_tokens"}
+        said = [f"{name}={value}" for name, value in changing.items() if value != plain[name]]
+        if self.extra:
+            said.append("extra=" + json.dumps(self.extra, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
+        return " ".join([f"openai:{self.model}@{self.url}", *said])
+
+    def redacted(self, text: str) -> str:
+        """`text` on one line, without the key."""
+        plain = text.replace(self.key, "[key]") if self.key else text
+        return " ".join(plain.split())
+
+
+def default_url() -> str:
+    """The server that is asked where none is named."""
+    return checked_url(os.environ.get("OPENAI_BASE_URL") or OPENAI)
+
+
+def checked_url(url: str) -> str:
+    """`url` without a slash at its end; ModelError, which does not repeat it, where it carries a password."""
+    parts = urlsplit(url)
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ModelError(
+            "a model's url must end with its path and carry no user, password or query, got one that does; "
+            "put the key into the environment and name the variable with key_env"
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ModelError(f"a model's url begins with http:// or https:// and a host, got {url!r}; correct it")
+    # Pasted from the documentation of a server, the address often has the call's own path at its end.
+    return re.sub(r"/(chat/completions|completions|embeddings|models)$", "", url.rstrip("/"))
+
+
+def _fields(extra: Mapping[str, Any] | str) -> dict[str, Any]:
+    """Extra fields of the body from a mapping or JSON."""
+    given: Any = extra
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except ValueError:
+            given = None
+    try:
+        fields = json.loads(json.dumps(given, allow_nan=False))
+    except (TypeError, ValueError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise ModelError(f"""extra must be a JSON object, got {extra!r}; for example {{"reasoning_effort": "low"}}""")
+    return fields
+
+
+def _is_openai(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host == "openai.com" or host.endswith(".openai.com")
+
+
+def _is_number(value: object, kind: type, least: float = 0) -> bool:
+    kinds = (int, float) if kind is float else (int,)
+    return isinstance(value, kinds) and not isinstance(value, bool) and least <= value < float("inf")
+
+
+def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ModelError(f"{name} must be one of {', '.join(known)}, got {value!r}; {nearest(str(value), known)}")
+
+
+def _check(holds: bool, rule: str, *got: object) -> None:
+    if not holds:
+        raise ModelError(f"{rule}{', got ' + repr(got[0]) if got else ''}; correct the option")
