@@ -294,7 +294,9 @@ def test_leaving_at_once_keeps_the_places_free(serve: Serve, endpoint: Open) -> 
 
 
 SCRIPT = """
-import sys
+import signal, sys
+# A suite that runs in the background hands on that interrupts are ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from steepest.models import open_model
 from steepest.types import Request
 model = open_model("openai:m@" + sys.argv[1])
