@@ -34,6 +34,8 @@ model: .stamp-local
 
 bench: .stamp-local
 	$(BIN)/python bench/quality_greater.py --quick
+	$(BIN)/python bench/quality_methods.py --quick
+	$(BIN)/python bench/endpoint.py
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Steepest needs Python 3.11 or newer; try: make PYTHON=python3.11")'

@@ -36,9 +36,13 @@ from steepest.reporting.statistics import interval
 from steepest.stops import reached
 
 METHODS: Mapping[str, dict[str, Any]] = {
-    "greater": {},
-    **{name: {"preset": "small"} for name in ("ape", "protegi", "opro", "pe2", "gpo", "gradsum")},
+    "greater": {"use": "greater"},
+    **{name: {"use": name, "preset": "small"} for name in ("ape", "protegi", "opro", "pe2", "gpo", "gradsum")},
+    "no errors": {"use": "protegi", "preset": "small", "error_groups": 0},
+    "no past": {"use": "opro", "preset": "small", "trajectory": 0},
 }
+"""The seven methods, and two controls: ProTeGi's search that only says the same in other words, and OPRO's that is
+shown no earlier prompts."""
 CLOSED = 0.5
 """The share of a gap from which it counts as closed."""
 
@@ -54,7 +58,7 @@ class Cell:
     @property
     def name(self) -> str:
         """Name of its run folder."""
-        return f"{self.method}-{self.task}-{self.seed}"
+        return f"{self.method.replace(' ', '-')}-{self.task}-{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def search(cell: Cell, settings: Settings) -> None:
         run = Run.open(folder, models=dict.fromkeys(("task", "optimizer", "judge"), model.model))
     else:
         rows = source(cell.task, seed=cell.seed, dev=settings.dev, test=settings.fresh)
-        method = spec.build({"use": cell.method, **METHODS[cell.method]})
+        method = spec.build(METHODS[cell.method])
         run = Run.create(
             folder, api.make_plan(method, rows, {"task": model}, cell.seed, Limits(calls=settings.calls), {})
         )

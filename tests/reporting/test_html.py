@@ -96,6 +96,19 @@ def test_cost_and_how_to_run_it_again(tmp_path: Path) -> None:
     assert "steepest 0.1.0, python 3.11.7, numpy 2.3.1, torch 2.13.0" in text
 
 
+def test_what_the_optimizer_is_told_stands_apart_from_the_settings(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    spec = json.loads((folder / "run.json").read_text())
+    messages = {"task": {"en": "Write <b>it</b>.", "zh": "写。"}, "end": {"en": "Tags.", "zh": "标签。"}}
+    spec["method"] = {"use": "opro", "samples": 8, "wording": messages, "select": {"use": "full"}}
+    for language, shown, other in (("en", "Write &lt;b&gt;it&lt;/b&gt;.", "写。"), ("zh", "写。", "Write")):
+        spec["task"]["language"] = language
+        (folder / "run.json").write_text(json.dumps(spec))
+        text = write(folder).read_text()
+        assert "samples 8, select {" in plain(text) and "wording {" not in text
+        assert shown in text and other not in text and "wording.end" in text
+
+
 def test_the_page_loads_nothing_and_runs_nothing(tmp_path: Path) -> None:
     text = report(tmp_path)
     page = Page(text)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from steepest.reporting.figures import SHARES, gain_scale, interval_bar, tick_labels
 from steepest.reporting.markup import NOTHING, Html, element, join, prose
 from steepest.reporting.outcomes import outcomes_section
-from steepest.reporting.read import Tables, read_run
+from steepest.reporting.read import Spec, Tables, read_run
 from steepest.reporting.search import marked, returned, search_section
 from steepest.reporting.statistics import p_text, percent
 from steepest.reporting.words import (
@@ -30,6 +32,7 @@ from steepest.results import Estimate, Result
 from steepest.types import Usage, money
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+_LANGUAGES = {"en", "zh"}
 _MARKS = {"better": "▲", "no_difference": "=", "worse": "▼", "": "…"}
 
 
@@ -229,7 +232,7 @@ def _again(tables: Tables) -> Html:
     spec = tables.spec
     versions = [("steepest", spec.steepest), *((name, v) for name, v in spec.versions.items() if v)]
     facts = [
-        ("Method", ", ".join(f"{name} {value}" for name, value in spec.method.items() if name != "use")),
+        ("Method", ", ".join(f"{name} {value}" for name, value in _settings(spec.method).items() if name != "use")),
         ("Rows", ", ".join(f"{n:,} {part}" for part, n in tables.sizes.items())),
         ("Models", "; ".join(f"{role}: {model['id']}" for role, model in spec.models.items())),
         ("Versions", ", ".join(f"{name} {version}" for name, version in versions)),
@@ -243,4 +246,37 @@ def _again(tables: Tables) -> Html:
         element("h2", "", "To run it again"),
         element("pre", "command", command(tables)),
         element("dl", "facts", *items),
+        _messages(spec),
     )
+
+
+def _settings(value: Any) -> Any:
+    """The settings of a method and of its parts, what they tell the optimizer left out."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: _settings(each) for name, each in value.items() if not _is_wording(each)}
+
+
+def _is_wording(value: Any) -> bool:
+    """Whether a value is a message, or nothing but messages."""
+    return isinstance(value, Mapping) and (
+        set(value) == _LANGUAGES or (bool(value) and all(map(_is_wording, value.values())))
+    )
+
+
+def _told(value: Any, language: str, name: str = "") -> Iterator[tuple[str, str]]:
+    """The messages in a method's settings by their place."""
+    if isinstance(value, Mapping) and set(value) == _LANGUAGES:
+        yield name, value[language]
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _told(each, language, f"{name}.{key}" if name else key)
+
+
+def _messages(spec: Spec) -> Html:
+    """What the optimizer is told, folded away."""
+    told = _told(spec.method, spec.task.get("language", "en"))
+    parts = [x for name, text in told for x in (element("dt", "", name), element("dd", "", text))]
+    if not parts:
+        return NOTHING
+    return element("details", "", element("summary", "", "What the optimizer is told"), element("dl", "facts", *parts))
