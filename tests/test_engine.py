@@ -167,6 +167,21 @@ def test_the_referee_decides_who_won_and_the_initial_prompt_competes(tmp_path: P
     assert load(tmp_path / "proud" / "result.json")["prompt"]["best"] == "carefully stepwise check units"
 
 
+@dataclass(frozen=True)
+class Idle(Fickle):
+    """Has nothing to ask and stays where it is."""
+
+    def step(self, state: Fickle.State, ctx: Context) -> Fickle.State:
+        return state
+
+
+def test_limits_on_what_is_paid_end_a_run_that_asks_nothing(tmp_path: Path) -> None:
+    idle = whole(tmp_path / "idle", toy_plan(method=Idle(), limits=Limits(calls=100)))
+    assert (idle.records[-1].step, idle.stopped) == (5, "nothing was left to ask in 5 steps")
+    asked = whole(tmp_path / "asked", toy_plan(method=Idle(), limits=Limits(calls=100, steps=8)))
+    assert (asked.records[-1].step, asked.stopped) == (8, "8 steps done")
+
+
 def test_the_referee_is_outside_the_budget(tmp_path: Path) -> None:
     run = whole(tmp_path / "run", toy_plan(method=Fickle(), limits=Limits(steps=3, calls=1)))
     assert len(run.records) == 4

@@ -68,6 +68,16 @@ def test_reasons_say_what_ended_the_run() -> None:
     assert stops.reached(0.9)(history) == "reached 0.9 on dev"
 
 
+def test_idle_ends_a_run_that_asks_nothing_any_more() -> None:
+    stop, paid = stops.idle(2), records([0.5] * 5)
+    free = [replace(record, usage=Usage(reused=7)) for record in paid]
+    assert stop([paid[0], free[1], free[2]]) == "nothing was left to ask in 2 steps"
+    assert stop([paid[0], free[1]]) is None
+    assert stop([free[0], free[1]]) is None, "step 0 may be free where everything was asked before"
+    assert stop([paid[0], free[1], paid[2]]) is None
+    assert stop([paid[0], paid[1], free[2], free[3]])
+
+
 def test_patience_is_a_limit_too() -> None:
     (stop,) = stops.of_limits(Limits(patience=2))
     assert stop(records([0.2, 0.3, 0.3, 0.3])) == "no gain on dev in 2 steps"

@@ -27,7 +27,7 @@ from steepest.plan import Method, Plan, check, check_prices
 from steepest.records import StepRecord, elapsed, total_accounts, total_usage
 from steepest.results import Result
 from steepest.runfolder import ModelInfo, RunFolder, RunInfo, restore
-from steepest.stops import Stop, of_limits
+from steepest.stops import Stop, idle, of_limits
 from steepest.tasks.source import restore_task
 from steepest.tasks.task import Task
 from steepest.types import Candidate, Example, Scored, Usage
@@ -157,6 +157,8 @@ class Run:
         ends = (*stops, *of_limits(self.limits))
         if not ends:
             raise SpecError("a run needs a stop or a limit, got neither; give for example a number of steps")
+        if self.limits.steps is None:  # Limits on what is paid never end a search that asks nothing any more.
+            ends = (*ends, idle())
         self.stopped = ""
         while not self.stopped:
             reasons = (stop(self._records) for stop in ends) if self._records else ()

@@ -83,6 +83,18 @@ def no_usable_prompt(steps: int = 3) -> Stop:
     return stop
 
 
+def idle(steps: int = 5) -> Stop:
+    """Once so many steps in a row had nothing to ask: a method whose prompts make no mistake has nothing to learn."""
+    _at_least("steps without a call", steps, 1)
+
+    def stop(records: Sequence[StepRecord]) -> str | None:
+        recent = records[1:][-steps:]
+        asked = len(recent) < steps or any(record.usage.calls for record in recent)
+        return None if asked else f"nothing was left to ask in {steps:,} steps"
+
+    return stop
+
+
 def of_limits(limits: Limits) -> tuple[Stop, ...]:
     """The stops that a run's limits amount to."""
     stops: list[Stop] = []
