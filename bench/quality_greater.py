@@ -90,7 +90,7 @@ def search(cell: Cell, settings: Settings) -> None:
 def ceiling(task: str, seed: int, fresh: int) -> float:
     """Accuracy of the best instruction known for a task, on the rows that the cells are tested on."""
     rows = source(task, seed=seed, test=fresh)
-    return measure(world.BEST[task], rows, "test", opened("bundled", {"threads": 1})).score.mean
+    return measure(world.BEST[task], rows, "test", {"task": opened("bundled", {"threads": 1})}).score.mean
 
 
 def main() -> None:

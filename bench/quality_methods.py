@@ -38,7 +38,7 @@ from steepest.stops import reached
 METHODS: Mapping[str, dict[str, Any]] = {
     "greater": {"use": "greater"},
     **{name: {"use": name, "preset": "small"} for name in ("ape", "protegi", "opro", "pe2", "gpo", "gradsum")},
-    "no errors": {"use": "protegi", "preset": "small", "error_groups": 0},
+    "no errors": {"use": "protegi", "preset": "small", "error_groups": 0, "paraphrases": 4},
     "no past": {"use": "opro", "preset": "small", "trajectory": 0},
 }
 """The seven methods, and two controls: ProTeGi's search that only says the same in other words, and OPRO's that is
@@ -105,7 +105,7 @@ def search(cell: Cell, settings: Settings) -> None:
 def ceiling(task: str, seed: int, settings: Settings) -> float:
     """Accuracy of the best instruction known for a task, on the rows that the cells are tested on."""
     rows = source(task, seed=seed, dev=settings.dev, test=settings.fresh)
-    return measure(world.BEST[task], rows, "test", opened("bundled", {"threads": 1})).score.mean
+    return measure(world.BEST[task], rows, "test", {"task": opened("bundled", {"threads": 1})}).score.mean
 
 
 def main() -> None:

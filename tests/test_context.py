@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 
 from steepest.calls import CallLog
-from steepest.context import Context, World, bound, derive, require
+from steepest.context import Context, World, derive, require
 from steepest.errors import BudgetSpent, ModelError
 from steepest.events import CallsAnswered, Event, TrialNoted
-from steepest.ledger import UNLIMITED, Ledger, Limits
-from steepest.models import Generates, WhiteBox
+from steepest.ledger import UNLIMITED, Ledger, Limits, bound
+from steepest.models import Generates, Infills, WhiteBox
 from steepest.models.scripted import Scripted, text_of
 from steepest.tasks.metrics import Contains, ExactMatch
 from steepest.tasks.task import Judgement, Task
+from steepest.testing.taps import Tap, tapped
 from steepest.testing.toy import toy_answer, toy_world
-from steepest.types import Candidate, Example, Message, Request, Response, Trial, Usage
+from steepest.types import Candidate, Example, Gap, Infill, Message, Request, Response, Trial, Usage
 
 NOTHING = Usage()
 
@@ -39,6 +40,20 @@ class Recorder:
     @property
     def asked(self) -> list[Request]:
         return [request for batch in self.batches for request in batch]
+
+
+@dataclass
+class Filler(Recorder):
+    """One that fills gaps as well, and remembers them."""
+
+    fill: Callable[[Infill], str | Response] = lambda asked: f"<{asked.gap.before}|{asked.gap.after}>"
+    gaps: list[list[Infill]] = field(default_factory=list)
+
+    def infill(self, requests: Sequence[Infill]) -> Iterator[tuple[int, Response]]:
+        self.gaps.append(list(requests))
+        for index, request in reversed(list(enumerate(requests))):
+            said = self.fill(request)
+            yield index, Response(said, 10, 2) if isinstance(said, str) else said
 
 
 @dataclass
@@ -230,6 +245,78 @@ def test_tokens_and_dollars_are_never_passed_and_batches_go_out_in_portions(benc
 def test_the_most_a_request_costs_is_its_bytes_and_its_limit() -> None:
     asked = Request((Message("system", "é" * 10), Message("user", "abc")), max_tokens=7)
     assert bound(asked) == Usage(1, 20 + 3 + 2 * 16 + 128, 7)
+    assert bound(Infill(Gap("é" * 10, "abc"), max_tokens=7)) == bound(asked)
+
+
+class TestInfill:
+    @pytest.fixture
+    def bench(self, tmp_path: Path) -> Iterator[Bench]:
+        bench = Bench(tmp_path, Filler())
+        yield bench
+        bench.log.close()
+
+    def test_gaps_are_filled_in_order_n_times_each(self, bench: Bench) -> None:
+        ctx = bench.context()
+        found = ctx.infill("task", [Gap("a", "b"), Gap("c", "d")], temperature=0.5, n=2, max_tokens=9)
+        assert [each.text for each in found] == ["<a|b>", "<a|b>", "<c|d>", "<c|d>"]
+        ((*asked,),) = bench.model.gaps
+        assert {(each.temperature, each.max_tokens) for each in asked} == {(0.5, 9)}
+        assert len({each.seed for each in asked}) == 4 and None not in {each.seed for each in asked}
+        assert ctx.usage == Usage(4, 40, 8) and bench.model.batches == []
+
+    def test_greedy_repeats_are_one_call_of_the_tasks_length(self, bench: Bench) -> None:
+        ctx = bench.context()
+        assert len(ctx.infill("task", [Gap("a", "b")], n=3)) == 3
+        assert bench.model.gaps == [[Infill(Gap("a", "b"), 0.0, ctx.task.max_tokens)]]
+
+    def test_the_journal_answers_what_was_asked_before(self, bench: Bench) -> None:
+        first, again = bench.context(), bench.context()
+        said = first.infill("task", [Gap("a", "b")], temperature=1.0, n=2)
+        assert again.infill("task", [Gap("a", "b")], temperature=1.0, n=2) == said
+        assert again.usage == first.usage and len(bench.model.gaps) == 1
+        other = bench.context(2).infill("task", [Gap("a", "b")], temperature=1.0)
+        assert len(bench.model.gaps) == 2 and len(other) == 1
+        line, _, _ = bench.lines()
+        assert line["kind"] == "infill" and line["role"] == "task"
+        assert line["request"]["gap"] == {"before": "a", "after": "b"}
+
+    def test_the_role_pays_and_no_limit_is_passed(self, bench: Bench) -> None:
+        ctx = bench.context(limits=Limits(tokens=1000))
+        ctx.infill("task", [Gap("a", str(n)) for n in range(40)], max_tokens=40)
+        assert len(bench.model.gaps) > 1 and ctx.usage.tokens == 40 * 12
+        with pytest.raises(BudgetSpent, match="1,000 tokens would be passed: 480 spent"):
+            ctx.infill("task", [Gap("b", str(n)) for n in range(60)], max_tokens=40)
+        assert sum(len(batch) for batch in bench.model.gaps) == 40
+
+    def test_unanswered_gaps_are_counted_and_asked_again_later(self, bench: Bench) -> None:
+        bench.model.fill = lambda asked: Response("", finish="failed", reason="timeout")
+        ctx = bench.context()
+        assert ctx.infill("task", [Gap("a", "b")])[0].finish == "failed"
+        assert ctx.counts == {"unanswered: task: timeout": 1}
+        bench.log.close()
+        with CallLog(bench.log.path) as log:
+            assert len(log) == 0
+
+    def test_a_model_that_miscounts_is_named_by_its_method(self, bench: Bench) -> None:
+        bench.model.infill = lambda requests: iter([(0, Response("x")), (0, Response("x"))])
+        with pytest.raises(ModelError, match="correct its `infill`"):
+            bench.context().infill("task", [Gap("a", "b"), Gap("c", "d")])
+
+    def test_only_some_models_can(self, bench: Bench) -> None:
+        ctx = bench.context()
+        assert ctx.offers("task", Infills) and not ctx.offers("task", WhiteBox) and not ctx.offers("judge", Infills)
+        bench.model = Recorder()
+        assert not bench.context().offers("task", Infills)
+        with pytest.raises(ModelError, match="the capability Infills, got 'recorder'.*api=completions"):
+            bench.context().infill("task", [Gap("a", "b")])
+
+    def test_a_tap_keeps_the_capability_and_counts(self, bench: Bench) -> None:
+        assert not isinstance(tapped(Recorder(), Tap()), Infills)
+        bench.model = tapped(Filler(), tap := Tap())
+        ctx = bench.context()
+        ctx.infill("task", [Gap("a", "b"), Gap("c", "d")])
+        ctx.generate("task", ["a"])
+        assert tap.given == 3 and bench.model.id == "recorder"
 
 
 def down(n: int) -> Any:
@@ -256,13 +343,13 @@ def test_unanswered_requests_are_counted_and_not_asked_twice_in_a_step(bench: Be
     assert len(bench.model.asked) == 33
 
 
-def test_too_many_unanswered_requests_end_the_step_and_keep_the_answers(bench: Bench) -> None:
+def test_too_many_unanswered_requests_end_the_step_once_all_the_answers_are_kept(bench: Bench) -> None:
     bench.model.answer = down(3)
-    said = "at most 20% of a batch may go unanswered, got 7 of 30 from 'recorder' in the role 'task', mostly: timeout"
+    said = "at most 20% of a batch may go unanswered, got 10 of 30 from 'recorder' in the role 'task', mostly: timeout"
     with pytest.raises(ModelError, match=said):
         bench.context().generate("task", [f"q {n}" for n in range(1, 31)])
     kept = [line for line in bench.lines() if line["response"]["finish"] == "stop"]
-    assert len(kept) == 12 and len(bench.lines()) == 19
+    assert len(kept) == 20 and len(bench.lines()) == 30
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from steepest.cli import COMMANDS
 from steepest.results import Faults, Result, Spent
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +40,7 @@ def helped(command: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize("command", ["run", "resume", "eval", "report", "list", "show"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_the_command_table_says_what_the_help_says(command: str) -> None:
     text = (ROOT / "README.md").read_text().partition("## Commands")[2].partition("##")[0]
     (row,) = [row for row in table(text) if row[0].startswith(f"`steepest {command} ")]
@@ -54,7 +55,7 @@ def test_the_folder_tree_names_every_module_and_no_other() -> None:
     page = (ROOT / "docs" / "design" / "architecture.md").read_text()
     tree = page.partition("src/steepest/\n")[2].partition("    docs/papers.md")[0]
     told = set(re.findall(r"\w+\.py\b", re.sub(r'".*"', "", tree)))
-    commands = {f"{name}.py" for name in ("run", "resume", "eval", "report", "list", "show")}
+    commands = {f"{name}.py" for name in COMMANDS}
     assert told - {"__init__.py"} == {path.name for path in PACKAGE.rglob("*.py")} - commands - {
         "__init__.py",
         "_version.py",

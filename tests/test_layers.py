@@ -22,7 +22,7 @@ ORDER = [
     ["parts"],
     ["methods"],
 ]
-ABOVE_ALL = {"cli", "testing", "api", "estimating", "evaluating", "progress", "__init__"}
+ABOVE_ALL = {"cli", "testing", "api", "comparing", "estimating", "evaluating", "exporting", "progress", "__init__"}
 ENGINE = {"stops", "runfolder", "plan", "roles", "finishing", "engine", "spec"}
 READABLE = {"reporting", "types", "codec", "errors", "records", "results", "_version"}
 """What reports know: what runs wrote, never who wrote it."""

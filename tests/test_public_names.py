@@ -20,11 +20,14 @@ NAMES = {
     "TaskSpec",
     "Template",
     "__version__",
+    "compare",
     "evaluate",
+    "export",
     "load_task",
     "open_model",
     "optimize",
     "resume",
+    "transfer",
 }
 
 

@@ -125,6 +125,14 @@ def test_the_winner_is_the_earlier_of_equals_and_nothing_beats_something() -> No
     assert winner([nothing]) is nothing
 
 
+def test_who_leaves_out_the_hard_rows_does_not_win() -> None:
+    whole = Scored(Candidate("whole"), {"easy": 1.0, "fair": 1.0, "hard": 0.0})
+    shirker = Scored(Candidate("shirker"), {"easy": 1.0, "fair": 1.0})
+    better = Scored(Candidate("better"), {"fair": 1.0, "hard": 1.0})
+    assert winner([whole, shirker]) is whole
+    assert winner([whole, better]) is better
+
+
 def counted(*counts: dict[str, int]) -> list[StepRecord]:
     return [
         StepRecord(i, None, scored(0.5), scored(0.5), (), Usage(), Usage(), 1.0, tallied)

@@ -11,8 +11,8 @@ from steepest.calls import CallLog
 from steepest.codec import dumps
 from steepest.context import Context, World
 from steepest.errors import BudgetSpent
-from steepest.ledger import UNLIMITED, Ledger, Limits
-from steepest.models import Gradient, Losses, Proposals, WhiteBox
+from steepest.ledger import UNLIMITED, Ledger, Limits, Price
+from steepest.models import Gradient, Likelihood, Losses, Proposals, WhiteBox
 from steepest.testing.taps import Tap, tapped
 from steepest.testing.toy import toy_world
 from steepest.types import Objective, Row, Usage
@@ -153,3 +153,36 @@ def test_the_budget_holds_for_white_box_calls(log: CallLog) -> None:
         white.loss(ROWS, [[0], [2]])
     assert tap.given == 1
     assert dumps(Objective()) in log.path.read_text()
+
+
+class Vectors:
+    """Embeds and scores anything, and counts what it is asked."""
+
+    id = "vectors"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        self.asked += len(texts)
+        return np.ones((len(texts), 2), np.float32)
+
+    def logprobs(self, pairs: Sequence[Any]) -> list[Likelihood]:
+        self.asked += len(pairs)
+        return [Likelihood(np.zeros(1, np.float32), 400)] * len(pairs)
+
+
+@pytest.mark.parametrize("kind", ["embed", "logprobs"])
+def test_no_batch_of_vectors_or_scores_passes_a_limit(tmp_path: Path, kind: str) -> None:
+    model = Vectors()
+    with CallLog(tmp_path / "calls.jsonl") as log:
+        world = World(toy_world().task, {"embedder": model}, log, 0, lambda event: None)
+        ledger = Ledger(log, 1, Limits(dollars=1.0), Usage(), prices={"embedder": Price(1000.0, 0.0)})
+        texts = [f"{n:04} " + "x" * 395 for n in range(100)]
+        ctx = Context(world, ledger)
+        with pytest.raises(BudgetSpent):
+            if kind == "embed":
+                ctx.embed("embedder", texts)
+            else:
+                ctx.logprobs("embedder", [(text, "yes") for text in texts])
+        assert ctx.usage.dollars <= 1.0 and model.asked <= 10

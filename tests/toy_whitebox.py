@@ -98,9 +98,7 @@ class ToyWhiteBox:
         ]
         return Gradient(values, self.loss(rows, [ids] * len(rows), objective).loss, 2 * len(rows))
 
-    def loss(
-        self, rows: Sequence[Row], prompts: Sequence[Sequence[int]], objective: Objective = ANSWER_LOSS
-    ) -> Losses:
+    def loss(self, rows: Sequence[Row], prompts: Sequence[Sequence[int]], objective: Objective = ANSWER_LOSS) -> Losses:
         self.calls += 1
         surplus = np.array(
             [

@@ -18,8 +18,11 @@ from steepest._version import __version__
 
 if TYPE_CHECKING:
     from steepest.api import evaluate, optimize, resume
+    from steepest.comparing.comparison import compare
+    from steepest.comparing.transferring import transfer
     from steepest.engine import Run
     from steepest.errors import SteepestError
+    from steepest.exporting import export
     from steepest.ledger import Limits
     from steepest.models import open_model
     from steepest.plan import Method, Plan
@@ -41,11 +44,14 @@ __all__ = [
     "TaskSpec",
     "Template",
     "__version__",
+    "compare",
     "evaluate",
+    "export",
     "load_task",
     "open_model",
     "optimize",
     "resume",
+    "transfer",
 ]
 
 _MODULES = {
@@ -61,11 +67,14 @@ _MODULES = {
     "Task": "steepest.tasks",
     "TaskSpec": "steepest.tasks",
     "Template": "steepest.tasks",
+    "compare": "steepest.comparing.comparison",
     "evaluate": "steepest.api",
+    "export": "steepest.exporting",
     "load_task": "steepest.tasks",
     "open_model": "steepest.models",
     "optimize": "steepest.api",
     "resume": "steepest.api",
+    "transfer": "steepest.comparing.transferring",
 }
 
 

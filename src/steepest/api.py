@@ -22,11 +22,12 @@ from steepest.plan import Method, Plan
 from steepest.progress import Progress
 from steepest.results import Result
 from steepest.roles import PriceLike, cast, open_models, prices_of, written_options
-from steepest.stops import no_usable_prompt, reached
-from steepest.tasks.datasets import Rows, is_data_file
+from steepest.stops import Stop, no_usable_prompt, reached
+from steepest.tasks.datasets import is_data_file
 from steepest.tasks.loading import TaskSpec, load_task
 from steepest.tasks.metrics import Answer, write_answer
 from steepest.tasks.source import TaskSource
+from steepest.tasks.tables import Rows
 from steepest.tasks.task import Language
 
 DEFAULT_STEPS = 30
@@ -57,6 +58,8 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
     description: str | None = None,
     language: str | None = None,
     max_tokens: int | None = None,
+    data_dir: str | Path | None = None,
+    skip_bad_rows: bool = False,
     seed: int = 0,
     steps: int | None = None,
     calls: int | None = None,
@@ -84,9 +87,9 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
         >>> result.verdict
         'better'
         >>> result.prompt.best
-        'Subtract carefully calculate step'
+        'Calculate calculate total running'
         >>> result.test.initial.mean, result.test.best.mean
-        (0.12, 1.0)
+        (0.1, 1.0)
 
     Rows of your own are a list of dicts, or a .csv, .tsv, .jsonl or .json file:
 
@@ -118,6 +121,8 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
         description: What the task is, in your words, for methods and judges that are told.
         language: Of the rows: "en", "zh" or "auto", which looks at them; meta-prompts are written in it.
         max_tokens: Limit of one answer, reasoning included; 256 unless given.
+        data_dir: Folder with the original files of the benchmark that `data` names; without it the hub is asked.
+        skip_bad_rows: Leave out rows that cannot be used, and name them in the notes, instead of an error.
         seed: Of everything random; the same seed gives the same run.
         steps: Limit of steps; 30 where no limit is given. Any run ends once every dev row is right.
         calls: Limit of model calls by the search, of all roles together; never passed.
@@ -145,6 +150,7 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
     description = settings.pop("task_description", description)
     columns: dict[str, Any] = {"input": input, "target": target, "id": id, "layout": layout, "answer": answer}
     columns |= {"criteria": criteria, "description": description, "language": language, "max_tokens": max_tokens}
+    columns |= {"data_dir": data_dir and str(data_dir), "skip_bad_rows": skip_bad_rows or None}
     named = _with_settings(method, settings)
     chosen = _method(named)
     source = task_source(data, {name: value for name, value in columns.items() if value is not None}, prompt)
@@ -204,7 +210,7 @@ def evaluate(
     """How good a prompt is on the rows of a split: mean score with its 95 % interval.
 
         >>> round(steepest.evaluate("Think step by step.", data="arithmetic").score.mean, 2)
-        0.58
+        0.57
 
     `prompt`, `data`, `model`, `judge` and `options` are those of `optimize`; for columns of other names, or criteria,
     give a TaskSpec.
@@ -221,15 +227,20 @@ def task_source(data: Data, columns: Mapping[str, Any], prompt: str | None = Non
     """The task that `data` means, its rows read by `columns` (fields of TaskSpec), with another initial `prompt`."""
     if (language := columns.get("language", "auto")) not in LANGUAGES:
         raise SpecError(f"a language is en or zh, got {language!r}; {nearest(language, LANGUAGES)}")
+    own = isinstance(data, TaskSpec) or not isinstance(data, str | Path) or is_data_file(data)
+    if own and "data_dir" in columns:
+        raise SpecError(f"data_dir is for a benchmark, got rows with data_dir {columns['data_dir']!r}; leave it out")
     if isinstance(data, TaskSpec):
         return load_task(replace(data, **columns), prompt)
     if not isinstance(data, str | Path) or is_data_file(data):
         return load_task(TaskSpec(data, **columns), prompt)
+    reading = {name: columns[name] for name in ("data_dir", "skip_bad_rows") if name in columns}
+    columns = {name: value for name, value in columns.items() if name not in reading}
     told = {name: value for name, value in columns.items() if name in TOLD}
     if len(told) < len(columns):
         name = next(name for name in columns if name not in told)
         raise SpecError(f"{name} is for rows of your own, got a task, {str(data)!r}; leave it out")
-    source = load_task(data, prompt)
+    source = load_task(data, prompt, **reading)
     return replace(source, task=replace(source.task, **{n: value for n, value in told.items() if value != "auto"}))
 
 
@@ -256,11 +267,11 @@ def free_folder(runs: Path, method: str, task: str) -> Path:
     return next(path for path in taken if not path.exists())
 
 
-def carry_out(run: Run) -> Result:
+def carry_out(run: Run, *stops: Stop) -> Result:
     """Every step to the limit, or until no dev row is left to gain or the optimizer is of no use; result and report."""
     from steepest.reporting import html
 
-    for _ in run.until(reached(1.0), no_usable_prompt()):
+    for _ in run.until(*stops, reached(1.0), no_usable_prompt()):
         pass
     result = run.finish()
     html.write(run.path)

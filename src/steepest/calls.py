@@ -19,7 +19,9 @@ from steepest.codec import JSON, canonical, dumps, read
 from steepest.errors import StateError
 from steepest.types import content_id
 
-Kind = Literal["generate", "propose", "gradient", "loss", "logprobs", "embed"]
+Kind = Literal["generate", "infill", "propose", "gradient", "loss", "logprobs", "embed"]
+WRITTEN: tuple[Kind, ...] = ("generate", "infill")
+"""Kinds whose answer is a text that the model wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,13 @@ class Call:
 
     @property
     def account(self) -> str:
-        """Who pays: the role, and for anything but generated text its kind as well."""
-        return self.role if self.kind == "generate" else f"{self.role}: {self.kind}"
+        """Who pays: the role, and for anything but written text its kind as well."""
+        return self.role if self.kind in WRITTEN else f"{self.role}: {self.kind}"
 
     @property
     def is_unanswered(self) -> bool:
         """Whether the model gave no answer, which is written down but never taken for one."""
-        return self.kind == "generate" and self.response.get("finish") == "failed"
+        return self.kind in WRITTEN and self.response.get("finish") == "failed"
 
 
 @dataclass(frozen=True, slots=True)

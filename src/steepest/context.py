@@ -7,15 +7,15 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
 
 from steepest.calls import Call, CallLog, call_key
 from steepest.codec import JSON, canonical, decode, encode
 from steepest.errors import ModelError, SpecError, StateError, nearest
 from steepest.events import CallsAnswered, Event, Phase, TrialNoted
-from steepest.ledger import Ledger, Price
-from steepest.models import Embeds, Floats, Generates, ScoresText, WhiteBox
+from steepest.ledger import Ledger, Price, bound
+from steepest.models import Embeds, Floats, Generates, Infills, ScoresText, WhiteBox
 from steepest.tasks.judge import Judge, Verdict
 from steepest.tasks.metaprompt import Unusable
 from steepest.tasks.task import Judgement, Task
@@ -23,6 +23,8 @@ from steepest.types import (
     Candidate,
     Evaluation,
     Example,
+    Gap,
+    Infill,
     Message,
     Outcome,
     Prompt,
@@ -38,15 +40,14 @@ EXTRACTION_TOKENS = 16
 """Limit of the answer alone, where it is asked for once more after the extractor."""
 FAIL_ON = 0.2
 """Share of a batch that may go unanswered, unless told otherwise."""
+FILLING = "choose a base model behind a server with api=completions, or one that was opened with infill=true"
+"""The remedy where a model cannot fill gaps."""
 FEW = 4
 """So many unanswered requests of a batch are no reason to stop, however small it is."""
 REASON = 80
 """Characters by which reasons of unanswered requests are told apart."""
-TEMPLATE_TOKENS = 128
-"""What a chat template may add to a conversation, a system prompt of its own included."""
-TURN_TOKENS = 16
-"""What it may add to each turn."""
 
+Asked = TypeVar("Asked", Request, Infill)
 Score = Callable[[Sequence[Candidate], Sequence[Example]], list[Scored]]
 """A measure of candidates on examples."""
 
@@ -124,6 +125,10 @@ class Context:
         """The role's model itself, past the journal; ModelError if it has no such capability."""
         return require(self._world.models, role, capability)
 
+    def offers(self, role: str, capability: type[Any]) -> bool:
+        """Whether the role has a model with the capability."""
+        return isinstance(self._world.models.get(role), capability)
+
     def whitebox(self, role: str) -> WhiteBox:
         """The role's white-box model, behind the journal."""
         return JournaledWhiteBox(self.model(role, WhiteBox), role, self._ledger, self._answered)
@@ -145,6 +150,14 @@ class Context:
         limit = self.task.max_tokens if max_tokens is None else max_tokens
         plain = [Request(prompt, temperature, limit, tuple(stop)) for prompt in prompts for _ in range(n)]
         return self._ask(role, plain if temperature == 0 else [self._seeded(role, each) for each in plain])
+
+    def infill(
+        self, role: str, gaps: Sequence[Gap], *, temperature: float = 0.0, n: int = 1, max_tokens: int | None = None
+    ) -> list[Response]:
+        """What the role's model writes into gaps, n times into each; otherwise as `generate`."""
+        limit = self.task.max_tokens if max_tokens is None else max_tokens
+        plain = [Infill(gap, temperature, limit) for gap in gaps for _ in range(n)]
+        return self._ask(role, plain if temperature == 0 else [self._seeded(role, each) for each in plain], "infill")
 
     def logprobs(self, role: str, pairs: Sequence[tuple[Prompt, str]]) -> list[Floats]:
         """For each (prompt, continuation), the role's log-probability of each token of the continuation; journaled."""
@@ -232,56 +245,58 @@ class Context:
                 result[i] = _Judged(before.example, before.prompt, before.answer, output, judgement)
         return result
 
-    def _seeded(self, role: str, request: Request) -> Request:
+    def _seeded(self, role: str, request: Asked) -> Asked:
         """A sampled request with its seed: another one at another step, or when the same is asked again."""
         content = canonical([role, encode(request)])
         occurrence = self._occurrences[content]
         self._occurrences[content] += 1
         seed = derive(self._world.seed, "sample", str(self.step), content, str(occurrence)) >> 33
-        return Request(request.prompt, request.temperature, request.max_tokens, request.stop, seed)
+        return replace(request, seed=seed)
 
-    def _ask(self, role: str, requests: Sequence[Request]) -> list[Response]:
+    def _ask(
+        self, role: str, requests: Sequence[Asked], kind: Literal["generate", "infill"] = "generate"
+    ) -> list[Response]:
         """Responses in the order of requests; each distinct request is answered at most once in the life of the run."""
-        model: Generates = self.model(role, Generates)
-        keys = [call_key(model.id, "generate", encode(request)) for request in requests]
+        model = self.model(role, Infills if kind == "infill" else Generates)
+        keys = [call_key(model.id, kind, encode(request)) for request in requests]
         by_key = dict(zip(keys, requests, strict=True))
-        batch = _Batch(role, model, len(by_key), sum(self._world.log.get(key) is None for key in by_key))
+        batch = _Batch(role, kind, model, len(by_key), sum(self._world.log.get(key) is None for key in by_key))
         bounds = {key: bound(request) for key, request in by_key.items()}
         for absent in self._ledger.portions(role, bounds, _cost):
             if absent:
                 self._send(batch, {key: by_key[key] for key in absent})
         return [decode(Response, self._ledger.response(key), "a journaled answer", StateError) for key in keys]
 
-    def _send(self, batch: _Batch, requests: Mapping[str, Request]) -> None:
+    def _send(self, batch: _Batch, requests: Mapping[str, Asked]) -> None:
         """Have `requests` answered, each answer written down before the next one is waited for."""
         keys, model = list(requests), batch.model
-        waiting = set(range(len(keys)))
-        for index, response in model.generate(list(requests.values())):
+        waiting, asked = set(range(len(keys))), list(requests.values())
+        for index, response in model.infill(asked) if batch.kind == "infill" else model.generate(asked):
             if index not in waiting:
                 raise ModelError(
                     f"a model must answer every request once, got a second or unasked answer {index} of "
-                    f"{len(requests)} from {model.id!r}; correct its `generate`"
+                    f"{len(requests)} from {model.id!r}; correct its `{batch.kind}`"
                 )
             waiting.remove(index)
-            request, answer = encode(requests[keys[index]]), encode(response)
-            call = Call(keys[index], self.step, batch.role, model.id, "generate", request, answer)
+            request, answer = encode(asked[index]), encode(response)
+            call = Call(keys[index], self.step, batch.role, model.id, batch.kind, request, answer)
             self._ledger.record(call, _cost)
             batch.answered += 1
             self._answered(batch.answered, batch.needed)
             if response.finish == "failed":
-                self._fail(batch, response.reason)
+                # What is said of this very request comes late in a reason; counts are of kinds.
+                reason = response.reason or "no reason given"
+                self.tally(f"unanswered: {batch.role}: {reason[:REASON]}")
+                batch.reasons[reason] += 1
         if waiting:
             raise ModelError(
                 f"a model must answer every request once, got no answer to {len(waiting)} of {len(requests)} "
-                f"from {model.id!r}; correct its `generate`"
+                f"from {model.id!r}; correct its `{batch.kind}`"
             )
+        self._check_share(batch)
 
-    def _fail(self, batch: _Batch, reason: str) -> None:
-        """Count an unanswered request; ModelError where there are too many of them in its batch."""
-        reason = reason or "no reason given"
-        # What is said of this very request comes late in a reason; counts are of kinds.
-        self.tally(f"unanswered: {batch.role}: {reason[:REASON]}")
-        batch.reasons[reason] += 1
+    def _check_share(self, batch: _Batch) -> None:
+        """ModelError where too much of a batch went unanswered, once all of it that was paid is written down."""
         failed, share = batch.reasons.total(), self._world.fail_on
         if failed > max(share * batch.size, FEW if share else 0):
             raise ModelError(
@@ -334,7 +349,9 @@ class _Batch:
     """What was asked for together, and how it goes."""
 
     role: str
-    model: Generates
+    kind: Literal["generate", "infill"]
+    model: Any
+    """Has the capability for the kind."""
     size: int
     """Distinct requests."""
     needed: int
@@ -342,14 +359,6 @@ class _Batch:
     answered: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     """Why requests went unanswered."""
-
-
-def bound(request: Request) -> Usage:
-    """The most that a request can cost: no token is shorter than a byte, no answer longer than its limit."""
-    prompt = request.prompt
-    turns = [prompt] if isinstance(prompt, str) else [message.content for message in prompt]
-    read = sum(len(turn.encode()) + TURN_TOKENS for turn in turns) + TEMPLATE_TOKENS
-    return Usage(1, read, request.max_tokens)
 
 
 def checked_share(fail_on: float) -> float:
@@ -371,14 +380,11 @@ def require(models: Mapping[str, Any], role: str, capability: type[Any]) -> Any:
         raise ModelError(f"the role {role!r} needs a model, got none; {nearest(role, models)}")
     model = models[role]
     if not isinstance(model, capability):
-        remedy = (
-            "choose one that runs in this process, such as bundled or hf:NAME"
-            if capability is not Generates
-            else "choose one that generates text"
-        )
+        local = "choose one that runs in this process, such as bundled or hf:NAME"
+        remedies: Mapping[type, str] = {Generates: "choose one that generates text", Infills: FILLING}
         raise ModelError(
             f"the role {role!r} needs a model with the capability {capability.__name__}, "
-            f"got {model.id!r}, which lacks it; {remedy}"
+            f"got {model.id!r}, which lacks it; {remedies.get(capability, local)}"
         )
     return model
 

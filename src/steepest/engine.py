@@ -141,7 +141,7 @@ class Run:
         best = self.method.best(state)
         measured = self._measure(best.candidate, step, ledger.settled)
         seconds = round(time.perf_counter() - started, 6)
-        counts = dict(Counter(ctx.counts) + Counter(measured.counts))
+        counts = dict(sorted((Counter(ctx.counts) + Counter(measured.counts)).items()))
         record = StepRecord(
             step, state, best, measured.scored, ctx.trials, ctx.usage, measured.usage, seconds, counts, ledger.accounts
         )

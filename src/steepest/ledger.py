@@ -9,10 +9,14 @@ from dataclasses import dataclass, replace
 from steepest.calls import Call, CallLog
 from steepest.codec import JSON
 from steepest.errors import BudgetSpent, SpecError
-from steepest.types import Usage, money
+from steepest.types import Infill, Request, Usage, money
 
 PROBE = 16
 """So many requests of a batch go ahead of the others where nothing is known yet of what a request costs."""
+TEMPLATE_TOKENS = 128
+"""What a chat template may add to a conversation, a system prompt of its own included."""
+TURN_TOKENS = 16
+"""What it may add to each turn."""
 
 Cost = Callable[[JSON], Usage]
 
@@ -65,6 +69,17 @@ class Price:
     def of(self, usage: Usage) -> float:
         """What so many tokens cost, in dollars."""
         return (usage.prompt_tokens * self.read + usage.output_tokens * self.written) / 1e6
+
+
+def bound(request: Request | Infill) -> Usage:
+    """The most that a request can cost: no token is shorter than a byte, no answer longer than its limit."""
+    if isinstance(request, Infill):
+        turns = [request.gap.before, request.gap.after]
+    else:
+        prompt = request.prompt
+        turns = [prompt] if isinstance(prompt, str) else [message.content for message in prompt]
+    read = sum(len(turn.encode()) + TURN_TOKENS for turn in turns) + TEMPLATE_TOKENS
+    return Usage(1, read, request.max_tokens)
 
 
 def role_of(account: str) -> str:

@@ -87,6 +87,7 @@ def check(plan: Plan) -> RunInfo:
     checked_share(plan.fail_on)
     _check_room(plan)
     _check_answers(plan)
+    plan.method.costs(plan.task)  # Says no where a budget of one of its parts is too small for these rows.
     task = plan.task
     return RunInfo(
         format=FORMAT,
@@ -133,8 +134,8 @@ def check_prices(models: Mapping[str, Opened], prices: Mapping[str, Price], limi
     for role, opened in models.items():
         if role not in prices and isinstance(opened.model, Generates) and not is_free(opened):
             raise SpecError(
-                f"a limit on dollars needs a price for every role, got none for {role!r} ({opened.name}); give dollars "
-                f"per million tokens read and written, such as --price {role}=0.15/0.60 (0/0 where it is free)"
+                f"a limit on dollars needs a price for every role, got none for {role!r} ({opened.name}); start a run "
+                f"with dollars per million tokens, such as --price {role}=0.15/0.60 (0/0 where it is free)"
             )
 
 

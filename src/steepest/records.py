@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,9 +65,19 @@ def elapsed(records: Sequence[StepRecord]) -> float:
 
 
 def winner(scored: Sequence[Scored]) -> Scored:
-    """The highest mean; the earlier of equals. Means of nothing (NaN) win only over none."""
+    """The highest mean; the earlier of equals. Means of nothing (NaN) win only over none.
+
+    Where rows went unanswered, two are compared by those that both have: who leaves out the hard ones is not better.
+    """
     best = scored[0]
     for rival in scored[1:]:
-        if rival.mean > best.mean or (math.isnan(best.mean) and not math.isnan(rival.mean)):
+        common = best.scores.keys() & rival.scores.keys()
+        before, after = (_on(each, common) if common else each.mean for each in (best, rival))
+        if after > before or (math.isnan(before) and not math.isnan(after)):
             best = rival
     return best
+
+
+def _on(scored: Scored, rows: AbstractSet[str]) -> float:
+    """The mean over some of the rows."""
+    return math.fsum(scored.scores[row] for row in rows) / len(rows)

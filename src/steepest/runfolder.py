@@ -91,8 +91,13 @@ class RunFolder:
 
     def create(self, info: RunInfo, splits: Mapping[str, Sequence[Example]]) -> None:
         """Make the folder; run.json comes last, so that a folder with it is complete."""
-        (self.path / "data").mkdir(parents=True, exist_ok=True)
-        (self.path / "steps").mkdir(exist_ok=True)
+        try:
+            (self.path / "data").mkdir(parents=True, exist_ok=True)
+            (self.path / "steps").mkdir(exist_ok=True)
+        except OSError as refused:
+            raise StateError(
+                f"a run needs a folder that can be made, got {self.path} ({refused.strerror}); name another place"
+            ) from None
         for name in SPLITS:
             self.write_lines(f"data/{name}.jsonl", splits[name])
         self.write("run.json", info)

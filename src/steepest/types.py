@@ -53,6 +53,25 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """A place in a text where something is missing."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Infill:
+    """One gap for a model to fill. As in Request, everything that can change what it writes is a field."""
+
+    gap: Gap
+    temperature: float = 0.0
+    max_tokens: int = 256
+    seed: int | None = None
+    """See `Request.seed`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """What a model answered. `finish` is "length" where the token limit cut it off, "failed" where none came."""
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from steepest.calls import Call, Kind, call_key
 from steepest.codec import JSON, dumps, encode
-from steepest.ledger import Ledger
+from steepest.ledger import Ledger, bound
 from steepest.models import Bools, Embeds, Floats, Gradient, Losses, Proposals, ScoresText, WhiteBox
-from steepest.types import ANSWER_LOSS, Objective, Prompt, Row, Usage, content_id
+from steepest.types import ANSWER_LOSS, Objective, Prompt, Request, Row, Usage, content_id
 
 
 class JournaledWhiteBox:
@@ -141,7 +141,8 @@ def journaled_logprobs(
         found = model.logprobs([pairs[i] for i in new])
         return [{"values": pack(each.logprobs), "tokens": each.tokens} for each in found]
 
-    return _each("logprobs", requests, compute, Asked(model.id, role, ledger, told))
+    bounds = [bound(Request(prompt, max_tokens=len(text.encode()))) for prompt, text in pairs]
+    return _each("logprobs", requests, bounds, compute, Asked(model.id, role, ledger, told))
 
 
 def journaled_embeddings(
@@ -152,13 +153,14 @@ def journaled_embeddings(
     Its tokens are an estimate, a fourth of its bytes: servers do not tell them text by text.
     """
 
+    sizes = [-(-len(text.encode()) // 4) for text in texts]
+
     def compute(new: Sequence[int]) -> list[JSON]:
         vectors = model.embed([texts[i] for i in new])
-        return [
-            {"values": pack(v), "tokens": -(-len(texts[i].encode()) // 4)} for i, v in zip(new, vectors, strict=True)
-        ]
+        return [{"values": pack(vector), "tokens": sizes[i]} for i, vector in zip(new, vectors, strict=True)]
 
-    return _each("embed", [{"text": text} for text in texts], compute, Asked(model.id, role, ledger, told))
+    bounds = [Usage(1, size) for size in sizes]
+    return _each("embed", [{"text": text} for text in texts], bounds, compute, Asked(model.id, role, ledger, told))
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,17 +174,25 @@ class Asked:
 
 
 def _each(
-    kind: Kind, requests: Sequence[JSON], compute: Callable[[Sequence[int]], list[JSON]], asked: Asked
+    kind: Kind,
+    requests: Sequence[JSON],
+    bounds: Sequence[Usage],
+    compute: Callable[[Sequence[int]], list[JSON]],
+    asked: Asked,
 ) -> list[Floats]:
-    """The arrays that answer `requests`; `compute` is given the places of those that the journal does not hold."""
+    """The arrays that answer `requests`; `compute` is given the places of those that the journal does not hold.
+
+    `bounds`: the most that each can cost.
+    """
     keys = [call_key(asked.model, kind, request) for request in requests]
     index = {key: i for i, key in enumerate(keys)}
-    absent = asked.ledger.missing(keys, _cost)
-    found = compute([index[key] for key in absent]) if absent else []
-    for done, (key, response) in enumerate(zip(absent, found, strict=True), start=1):
-        request = requests[index[key]]
-        asked.ledger.record(Call(key, asked.ledger.step, asked.role, asked.model, kind, request, response), _cost)
-        asked.told(done, len(absent))
+    most = {key: bounds[i] for key, i in index.items()}
+    for absent in asked.ledger.portions(f"{asked.role}: {kind}", most, _cost):
+        found = compute([index[key] for key in absent]) if absent else []
+        for done, (key, response) in enumerate(zip(absent, found, strict=True), start=1):
+            request = requests[index[key]]
+            asked.ledger.record(Call(key, asked.ledger.step, asked.role, asked.model, kind, request, response), _cost)
+            asked.told(done, len(absent))
     return [unpack(asked.ledger.response(key)["values"]) for key in keys]
 
 

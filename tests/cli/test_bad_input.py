@@ -176,3 +176,12 @@ def test_metric_out_of_range_stops_the_run_with_one_line(shell: Shell) -> None:
     said = shell("run", METHOD, *data, *MODEL, "--steps", "1")
     assert said.code == 2
     assert said.err.splitlines()[-1].startswith("error: a metric's score must lie in [0, 1], got 7.0")
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(shell: Shell) -> None:
+    (shell.folder / "taken").write_text("")
+    refused(shell, "a run needs a folder that can be made", "run", "opro", *shell.rows, *MODEL, "--runs", "taken")
+
+
+def test_a_dry_run_has_no_result_to_print(shell: Shell) -> None:
+    refused(shell, "leave one out", "run", "opro", *shell.rows, *MODEL, "--dry-run", "--json")

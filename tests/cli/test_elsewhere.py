@@ -45,9 +45,7 @@ def test_resumed_from_another_folder(shell: Shell, monkeypatch: pytest.MonkeyPat
     assert origin == str(shell.folder / "toy.csv")
 
 
-def test_a_models_folder_is_remembered_by_its_full_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_models_folder_is_remembered_by_its_full_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "weights").mkdir()
     monkeypatch.chdir(tmp_path)
     asked = []

@@ -306,3 +306,12 @@ def test_cells_of_the_papers_grid_on_the_command_line() -> None:
         built = spec.build(spec.with_settings("gpo", list(settings)))
         assert built == method
         assert spec.build(json.loads(json.dumps(spec.describe(built)))) == built
+
+
+def test_the_current_prompt_has_its_score_even_where_memory_leaves_it_out() -> None:
+    said = ["Try units check", "Try units", "Try soon"]
+    run = follow(GPO(memory=Important(), candidates=1, k=2), 3, TASK, writing(*said))
+    assert "Current prompt: Try units\n\n" in run.messages(3)[0], "in the list before it, with its score"
+    run = follow(GPO(memory=Important(), candidates=1, k=1), 3, TASK, writing(*said))
+    assert shown(run.messages(3)[0], "Prompt: ") == ["Try units check"]
+    assert "Current prompt: Try units\nScore: 25\n\n" in run.messages(3)[0]

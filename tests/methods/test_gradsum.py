@@ -15,6 +15,7 @@ from steepest.errors import SpecError
 from steepest.methods.gradsum import GradSum
 from steepest.models.scripted import Scripted, text_of
 from steepest.parts.bandits import UCB
+from steepest.parts.selection import Uniform
 from steepest.parts.text import ATTEMPTS, words
 from steepest.spec import build, describe
 from steepest.tasks.judge import Judge
@@ -330,6 +331,12 @@ class TestCosts:
             kinds = Counter({"": "task", "judge": "judge"}.get(kind(each), "optimizer") for each in model.requests)
             most = costs.step if step else costs.init
             assert all(kinds[role] <= most.get(role, 0) for role in kinds), (step, kinds, most)
+
+    def test_fewer_prompts_may_cost_a_selector_more(self) -> None:
+        method = GradSum(beam=3, rows=5, subset=0, select=Uniform(100))
+        costs = method.costs(toy_world(train=5, dev=60).task)
+        assert [method.select.evaluations(n, 60, 3) for n in (12, 10)] == [96, 100]
+        assert costs.step["task"] == 3 * 5 + 100 + 60
 
     def test_the_papers_formula(self) -> None:
         world = toy_world(train=40, dev=40).task

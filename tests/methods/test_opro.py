@@ -244,6 +244,15 @@ def test_values_out_of_range_are_refused(wrong: str) -> None:
 
 
 def test_settings_on_the_command_line() -> None:
-    built = spec.build(spec.with_settings("opro", ["buckets=none", "cooling=linear", "cooling.final=0.2", "rows=4"]))
-    assert built == OPRO(buckets=None, cooling=Linear(final=0.2), rows=4)
+    built = spec.build(
+        spec.with_settings(
+            "opro", ["buckets=none", "cooling=linear", "cooling.initial=1", "cooling.final=0.2", "rows=4"]
+        )
+    )
+    assert built == OPRO(buckets=None, cooling=Linear(1.0, 0.2), rows=4)
     assert spec.build(json.loads(json.dumps(spec.describe(built)))) == built
+
+
+def test_a_cooling_is_a_temperature() -> None:
+    with pytest.raises(spec.SpecError, match="a cooling goes from 0 to 2, got 49.8 at the first step"):
+        spec.build(spec.with_settings("opro", ["cooling=linear"]))

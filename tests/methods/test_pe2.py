@@ -358,3 +358,22 @@ def test_it_can_be_written_as_settings() -> None:
 def test_impossible_numbers_are_refused(field: str) -> None:
     with pytest.raises(SpecError, match=f"{field} must be at least 1, got 0"):
         build({"use": "pe2", field: 0})
+
+
+def test_a_prompt_without_any_answer_on_dev_has_no_score_in_the_history() -> None:
+    state = PE2.State((Node(Scored(Candidate(START), {}), 0),))
+    run = Stepped(PE2(beam=1, history=True), state)
+    assert f"Prompt: {START}\nScore: -\nSummary: -" in text_of(run.of("write")[0].prompt)
+
+
+def test_a_copied_place_of_a_column_is_refused() -> None:
+    rows = [replace(row, meta={"hint": "now"}) for row in toy_task().train]
+    layout = Template("{hint}\n{input}\n{prompt}")
+    task = replace(toy_task(), template=layout, train=tuple(rows), dev=tuple(rows[:3]))
+
+    def copying(request: Request) -> str:
+        return "<prompt>Use <hint> well.</prompt>" if kind(request) == "write" else both(request)
+
+    run = Stepped(PE2(beam=1, proposals=1), task=task, answer=copying)
+    assert "<hint>" in text_of(run.of("reason")[0].prompt)
+    assert not run.new and run.counts["unusable: leftover tags"] == ATTEMPTS

@@ -277,3 +277,18 @@ def test_impossible_numbers_are_refused(field: str) -> None:
 def test_a_step_must_make_something() -> None:
     with pytest.raises(ValueError, match="not be negative or both 0, got 0 and 0"):
         ProTeGi(error_groups=0, paraphrases=0)
+
+
+def test_a_budget_that_a_later_step_would_exceed_is_known_from_the_costs() -> None:
+    # 1 prompt and its 8 successors can share 30 evaluations; a beam of 4 with theirs cannot.
+    with pytest.raises(SpecError, match="at least one evaluation per candidate, got 30 for 36"):
+        ProTeGi(select=UCB(budget=30)).costs(toy_task())
+    few = ProTeGi(select=UCB(budget=30), gradients_per_group=1, paraphrases=0)
+    assert few.costs(toy_task()).step["task"] == 4 * 8 + 30
+
+
+def test_replies_have_a_limit_of_their_own() -> None:
+    run = Stepped(ProTeGi(max_tokens=77), "Answer.")
+    asked = [request for request in run.model.requests if kind(request) != "task"]
+    assert {kind(request) for request in asked} == {"gradient", "edit", "paraphrase"}
+    assert {request.max_tokens for request in asked} == {77}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import time
 from dataclasses import replace
 from itertools import count
 
@@ -111,6 +113,7 @@ class TestGate:
             ("“ ”", "empty"),
             ("Okay, I need to write a prompt.", "thinking"),
             ("Let me think about it.", "thinking"),
+            ("Wait, that is wrong.", "thinking"),
             ("The user wants a prompt.", "thinking"),
             ("好的，我来写。", "thinking"),
             ("Do <slot> now.", "leftover tags"),
@@ -141,7 +144,7 @@ class TestGate:
 
     def test_ordinary_words_are_not_thinking(self) -> None:
         gate = Gate(text_task())
-        for text in ("Think it through first.", "First, read the question.", "Use <b>bold</b> type."):
+        for text in ("Think it through first.", "Waiting times count.", "First, read it.", "Use <b>bold</b> type."):
             assert gate.admit(text) == text
 
     def test_slots_of_a_prompt_are_kept_and_none_invented(self) -> None:
@@ -302,3 +305,16 @@ def test_answers_are_shown_as_found_or_by_their_end() -> None:
     row = Example("r", "hot", "cold")
     assert shown_answer(Outcome(row, "It is cold.", 1.0, "cold")) == "cold"
     assert shown_answer(Outcome(row, "x" * 500 + "end ", 0.0, None), limit=5) == "xxend"
+
+
+@pytest.mark.parametrize("loop", ["<prompt>", "<think>", "<prompt><think>", "</prompt>"])
+def test_a_reply_that_opens_tags_without_end_is_read_at_once(loop: str) -> None:
+    started = time.process_time()
+    with contextlib.suppress(Unusable):
+        assert tagged(loop * 8000, "prompt") == []
+    assert time.process_time() - started < 2
+
+
+def test_thinking_is_left_out_wherever_it_stands() -> None:
+    said = "a<think>b<prompt>no</prompt></think><PROMPT>one</prompt><Thought>c</thought> <prompt><prompt>two</prompt>"
+    assert tagged(said, "prompt") == ["one", "<prompt>two"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from steepest import spec
 from steepest.errors import SpecError
 from steepest.parts.bandits import UCB, UCBE, SuccessiveHalving, SuccessiveRejects
-from steepest.parts.selection import Filter, Full, Select, Uniform, ranked
+from steepest.parts.selection import Filter, Full, Select, Uniform, most, ranked
 from steepest.types import Candidate, Scored
 
 BUDGETED = [Uniform, UCB, UCBE, SuccessiveRejects, SuccessiveHalving]
@@ -191,3 +191,16 @@ def test_every_part_builds_from_its_name(name: str) -> None:
     described = spec.describe(part)
     assert described["use"] == name
     assert spec.build(json.loads(json.dumps(described))) == part
+
+
+def test_fewer_candidates_may_cost_more() -> None:
+    # 12 arms get 8 rows each of a budget of 100; 10 arms get 10.
+    assert Uniform(100).evaluations(12, 60, 3) == 96
+    assert most(Uniform(100), 12, 60, 3) == 100
+    assert most(Filter(), 12, 60, 3) == Filter().evaluations(10, 60, 3) == 350
+
+
+@pytest.mark.parametrize("kind", BUDGETED)
+def test_a_budget_that_will_not_do_is_known_before_anything_is_asked(kind: Any) -> None:
+    with pytest.raises(SpecError, match="at least one evaluation per candidate, got 30 for 36"):
+        most(kind(budget=30), 36, 60, 4)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -129,3 +130,8 @@ def test_trials_say_what_was_accepted() -> None:
         ("old", "worse", 0.5, 0.25, False),
         ("old", "better", 0.5, 0.75, True),
     ]
+
+
+@pytest.mark.parametrize(("language", "shown"), [("en", "Input: Hot?\n<slot>"), ("zh", "输入：Hot?\n<slot>")])
+def test_rows_without_a_right_answer_claim_none(language: Language, shown: str) -> None:
+    assert shown_exemplars([replace(ROWS[0], target="")], task(language=language)) == shown

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 
 import pytest
@@ -20,7 +21,7 @@ from steepest.parts.updates import (
     slots_rule,
     without_echo,
 )
-from steepest.types import Candidate, Example
+from steepest.types import Candidate, Example, Infill, Request, Response
 
 
 def numbered(word: str = "Prompt") -> Asked:
@@ -200,6 +201,81 @@ class TestReverse:
     def test_a_blank_at_either_end_has_no_surroundings_there(self) -> None:
         assert without_echo("Do it.", f"{BLANK}\nHe said.") == "Do it."
         assert without_echo("Do it.", f"He said: {BLANK}") == "Do it."
+
+
+class Filler:
+    """Fills gaps by a function of how many it filled, and remembers them."""
+
+    id = "filler"
+
+    def __init__(self, fill: Callable[[int], str | Response]) -> None:
+        self.fill = fill
+        self.gaps: list[Infill] = []
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
+        raise AssertionError("it was to fill gaps")
+
+    def infill(self, requests: Sequence[Infill]) -> Iterator[tuple[int, Response]]:
+        for index, request in enumerate(requests):
+            said = self.fill(len(self.gaps))
+            self.gaps.append(request)
+            yield index, Response(said, 20, 5) if isinstance(said, str) else said
+
+
+class TestInfilling:
+    def test_both_sides_of_the_story_are_sent_as_they_are(self) -> None:
+        model, task = Filler(lambda n: f" Prompt {n}\n\nInput: more"), text_task(rows=6)
+        with asking(model, task) as ctx:
+            found = Induce(mode="reverse", sets=2, demos=2, n=3, max_tokens=50)(task.train, ctx, Gate(task))
+            assert ctx.counts == {"usable": 6}
+        assert [candidate.text for candidate in found] == [f"Prompt {n}" for n in range(6)]
+        assert {(candidate.origin, candidate.parents) for candidate in found} == {("infill", ())}
+        gaps = [request.gap for request in model.gaps]
+        assert gaps[0] == gaps[2] != gaps[3] == gaps[5]
+        assert len({request.seed for request in model.gaps}) == 6
+        assert {(request.temperature, request.max_tokens) for request in model.gaps} == {(0.9, 50)}
+        for gap in gaps:
+            assert gap.before == "Somebody gave a friend this prompt and 2 inputs.\nPrompt: "
+            assert gap.after.startswith("\nThe friend did what the prompt says and answered:\n\nInput: ")
+            assert gap.after.count("Input:") == 2 and BLANK not in gap.before + gap.after
+
+    def test_forward_mode_asks_all_the_same(self) -> None:
+        with asking(Filler(str)) as ctx, pytest.raises(AssertionError, match="fill gaps"):
+            Induce(sets=1, n=1)(ctx.task.train, ctx, Gate(ctx.task))
+
+    @pytest.mark.parametrize(
+        ("written", "kept"),
+        [
+            ("\n\n Say the opposite.\n\nAnd more.", "Say the opposite."),
+            ("Say the opposite.\nThe friend did what the prompt says and answered:\n\nInput: x", "Say the opposite."),
+            ('"Say the opposite."\n \nx', "Say the opposite."),
+            ("Say the opposite.\nIn one word.", "Say the opposite.\nIn one word."),
+            (Response("Say the opposite.\n\nInput: and so", finish="length"), "Say the opposite."),
+            (
+                Response("Say it.\nThe friend did what the prompt says and answered: on", finish="length"),
+                "Say it.",
+            ),
+        ],
+    )
+    def test_what_is_written_ends_where_the_gap_does(self, written: str | Response, kept: str) -> None:
+        with asking(Filler(lambda n: written)) as ctx:
+            found = Induce(mode="reverse", sets=1, n=1)(ctx.task.train, ctx, Gate(ctx.task))
+        assert [candidate.text for candidate in found] == [kept]
+
+    @pytest.mark.parametrize(
+        ("written", "reason"),
+        [
+            ("  \n", "empty"),
+            (Response("Say the opposite of", finish="length"), "cut off"),
+            (Response("", finish="failed", reason="timeout"), "no reply"),
+        ],
+    )
+    def test_what_cannot_be_used_is_asked_for_again_within_the_cost(self, written: str | Response, reason: str) -> None:
+        model, how = Filler(lambda n: written), Induce(mode="reverse", sets=1, n=1)
+        with asking(model) as ctx:
+            assert how(ctx.task.train, ctx, Gate(ctx.task)) == []
+            assert ctx.counts[f"unusable: {reason}"] == ATTEMPTS and ctx.counts["dropped"] == 1
+        assert len(model.gaps) == ATTEMPTS == how.calls()
 
 
 @pytest.mark.parametrize("message", [PARAPHRASE, GUESS, STORY, INFILL, DEMO, SLOTS])

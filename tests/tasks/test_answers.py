@@ -217,3 +217,9 @@ def test_targets_must_fit_the_kind() -> None:
     with pytest.raises(TaskError, match="at least two different labels"):
         Choice(("only",))
     assert ABCD.gold("c.") == "(C)"
+
+
+@pytest.mark.parametrize("output", ["7" * 5000, "0." + "3" * 5000, "1/" + "7" * 5000])
+def test_digits_without_end_are_no_number(output: str) -> None:
+    judged = NUMBER(Example("1", "How many?", "7"), output)
+    assert judged.score == 0 and judged.answer is None

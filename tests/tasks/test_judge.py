@@ -266,3 +266,8 @@ class TestRun:
         plan = Plan(Greater(), replace(task, metric=Judge(CRITERIA)), toy_world().test, model)
         with pytest.raises(TaskError, match="greater follows the gradient of right answers, got a judge"):
             check(plan)
+
+
+def test_a_rating_without_end_is_off_the_scale() -> None:
+    with pytest.raises(Unusable, match="off the scale"):
+        Judge(CRITERIA).read(Response(f"<rating>{'1' * 5000}</rating>"))

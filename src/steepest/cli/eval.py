@@ -11,6 +11,7 @@ from steepest.cli.options import (
     Answer,
     Criteria,
     Data,
+    DataDir,
     Description,
     Id,
     Input,
@@ -20,6 +21,7 @@ from steepest.cli.options import (
     Layout,
     MaxTokens,
     Options,
+    SkipBadRows,
     Target,
     TaskName,
 )
@@ -34,6 +36,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     option: Options = [],  # noqa: B006  # typer copies it
     task: TaskName = None,
     data: Data = None,
+    data_dir: DataDir = None,
     input: Input = None,
     target: Target = None,
     id: Id = None,
@@ -43,6 +46,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     description: Description = None,
     language: Language = None,
     max_tokens: MaxTokens = None,
+    skip_bad_rows: SkipBadRows = False,
     json: Json = False,
 ) -> None:
     """Measure one prompt on the rows of a split.
@@ -59,6 +63,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
 
     columns: dict[str, Any] = {"input": input, "target": target, "id": id, "layout": layout, "answer": answer}
     columns |= {"criteria": criteria, "description": description, "language": language, "max_tokens": max_tokens}
+    columns |= {"data_dir": data_dir and str(data_dir), "skip_bad_rows": skip_bad_rows or None}
     tables = read_run(folder) if folder else None
     alone = folder is not None and task is None and data is None
     if tables and prompt is None:

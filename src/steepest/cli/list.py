@@ -56,11 +56,18 @@ def _models() -> Iterator[Sequence[str]]:
 
 def _tasks() -> Iterator[Sequence[str]]:
     from steepest import bundled
+    from steepest.tasks import benchmarks
     from steepest.tasks.loading import BUNDLED
 
     for name in BUNDLED:
         source = bundled.source(name, train=1, dev=1, test=1)
         yield name, f"e.g. {source.test[0].input}"
+    for stem in benchmarks.stems():
+        tasks = benchmarks.tasks_of(stem)
+        if stem in benchmarks.names():
+            yield stem, benchmarks.benchmark(stem).about
+        if tasks:
+            yield f"{stem}/NAME", f"{len(tasks)} tasks: {', '.join(tasks)}"
     yield "file.yaml", "a task file of your own"
 
 

@@ -7,8 +7,14 @@ from typing import Annotated
 
 import typer
 
-Data = Annotated[Path | None, typer.Option(metavar="FILE", help="Rows: .csv, .tsv, .jsonl or .json.")]
-TaskName = Annotated[str | None, typer.Option(metavar="NAME", help="Bundled task, task file (.yaml) or run folder.")]
+Data = Annotated[Path | None, typer.Option(metavar="FILE", help="Rows: .csv, .tsv, .jsonl, .json or .parquet.")]
+TaskName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Bundled task, benchmark, task file (.yaml) or run folder.")
+]
+DataDir = Annotated[Path | None, typer.Option(metavar="FOLDER", help="With a benchmark's original files [the hub].")]
+SkipBadRows = Annotated[
+    bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be used, and name them.")
+]
 Model = Annotated[str, typer.Option(metavar="MODEL", help="Answers the rows; see `steepest list models`.")]
 Optimizer = Annotated[str | None, typer.Option(metavar="MODEL", help="Writes prompts [the model].")]
 Embedder = Annotated[

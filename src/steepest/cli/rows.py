@@ -21,7 +21,9 @@ def from_options(task: str | None, data: Path | None, columns: Mapping[str, Any]
         raise SpecError(f"give either --task NAME or --data FILE, got {got}; see `steepest list tasks`")
     given = {name: value for name, value in columns.items() if value is not None}
     for name in given:
-        if data is None and name not in TOLD:
+        if data is not None and name == "data_dir":
+            raise SpecError(f"--data-dir is for a benchmark given as --task, got --data {data}; leave one out")
+        if data is None and name not in (*TOLD, "data_dir", "skip_bad_rows"):
             option = "--" + name.replace("_", "-")
             raise SpecError(f"{option} says how to read --data, got --task {task}; leave it out or write a task file")
     if "layout" in given:

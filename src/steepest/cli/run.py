@@ -12,6 +12,7 @@ from steepest.cli.options import (
     Calls,
     Criteria,
     Data,
+    DataDir,
     Description,
     Dollars,
     Embedder,
@@ -29,6 +30,7 @@ from steepest.cli.options import (
     Patience,
     Prices,
     Seconds,
+    SkipBadRows,
     Steps,
     Target,
     TaskName,
@@ -40,6 +42,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     method: Annotated[str, typer.Argument(metavar="METHOD", help="See `steepest list methods`.")],
     task: TaskName = None,
     data: Data = None,
+    data_dir: DataDir = None,
     input: Input = None,
     target: Target = None,
     id: Id = None,
@@ -49,6 +52,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     description: Description = None,
     language: Language = None,
     max_tokens: MaxTokens = None,
+    skip_bad_rows: SkipBadRows = False,
     model: Model = "bundled",
     optimizer: Optimizer = None,
     judge: Judge = None,
@@ -80,11 +84,14 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     from steepest.cli.rows import from_options, options_of, prices_from
     from steepest.context import FAIL_ON
     from steepest.engine import Run
+    from steepest.errors import SpecError
     from steepest.ledger import Limits
+    from steepest.reporting.text import clean
     from steepest.roles import cast, open_models, prices_of
 
     columns: dict[str, Any] = {"input": input, "target": target, "id": id, "layout": layout, "answer": answer}
     columns |= {"criteria": criteria, "description": description, "language": language, "max_tokens": max_tokens}
+    columns |= {"data_dir": data_dir and str(data_dir), "skip_bad_rows": skip_bad_rows or None}
     built = spec.build(spec.with_settings(method, set))
     source = from_options(task, data, columns, prompt)
     limits = Limits(steps, calls, tokens, seconds, patience, dollars)
@@ -99,7 +106,9 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     prices = prices_of(prices_from(price), roles)
     plan = api.make_plan(built, source, roles, seed, limits, passed, prices, FAIL_ON if fail_on is None else fail_on)
     for note in source.notes:
-        typer.echo(f"note: {note}", err=True)
+        typer.echo(clean(f"note: {note}"), err=True)
+    if dry_run and json:
+        raise SpecError("--json prints a result, got --dry-run, which has none; leave one out")
     if dry_run:
         say_forecast(plan)
         return

@@ -19,7 +19,8 @@ given text.
 **Deviations** from the paper, and from the authors' code (keirp/automatic_prompt_engineer):
 - The forward mode asks a chat model for a whole instruction in <prompt> tags, instead of having a sentence continued
   that begins to state it: continuations are often fragments. A reply that cannot be read or used is asked for again.
-- The reverse mode is emulated on chat models, and its candidates say so (parts/updates.py).
+- The reverse mode has gaps filled by optimizers that can; on chat models it is emulated, and its candidates say so
+  (parts/updates.py).
 - The initial prompts enter the first pool, so what is found has beaten them under the same selection.
 - The paper gives neither subset sizes, thresholds nor k; the code has no filtering and no rounds. Here: subsets of
   10 rows, the better half each time, all rows for the last ones; k is a fifth of m, at least 5, at most half of m.
@@ -45,7 +46,7 @@ from steepest.context import Context
 from steepest.costs import Costs, per_row
 from steepest.errors import TaskError
 from steepest.models import Generates, ScoresText
-from steepest.parts.selection import Filter, Select
+from steepest.parts.selection import Filter, Select, most
 from steepest.parts.text import Gate
 from steepest.parts.updates import Induce, Paraphrase
 from steepest.tasks.task import Task
@@ -152,8 +153,7 @@ class APE:  # size: every field has a default
         each = per_row(task) if self.score == "accuracy" else 1
 
         def selection(pool: int) -> int:
-            """Of a pool of any size so far: a small pool may cost more, as it is asked everything at once."""
-            return each * max(self.select.evaluations(n, rows, self.survivors) for n in range(1, pool + 1))
+            return each * most(self.select, pool, rows, self.survivors)
 
         # Where most replies were unusable, a single parent may be left to restore the pool.
         variants = self.paraphrase.calls(math.ceil((self.size - 1) / self.paraphrase.n))

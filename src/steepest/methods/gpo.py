@@ -242,11 +242,12 @@ class GPO:  # size: the arguments are the axes of the paper's design space
         """2., 3. The meta-prompt of a step."""
         say, task, language = self.wording, ctx.task, ctx.task.language
         budget, asked = self._budget(ctx), say.generate if self.update == "generate" else say.edit
+        recalled = self._recalled(state, ctx)
         return joined(
             [
                 say.task.fill(language, place=place(task)),
-                self._momentum(state, ctx),
-                self._current(state, task),
+                self._momentum(state, recalled, task),
+                self._current(state, recalled, task),
                 self._exemplars(state, task),
                 "\n".join(
                     [
@@ -311,19 +312,23 @@ class GPO:  # size: the arguments are the axes of the paper's design space
         )
         return said[0][0] if said[0] else ""
 
-    def _momentum(self, state: State, ctx: Context) -> str:
-        """2. The past as it is shown."""
-        language = ctx.task.language
-        if self.summarize:
-            return self.wording.summary.fill(language, summary=state.summary) if state.summary else ""
+    def _recalled(self, state: State, ctx: Context) -> list[Attempt]:
+        """2. What memory picks from the past."""
         if not self.memory:
-            return ""
+            return []
         attempts = {attempt.scored.candidate.id: attempt for attempt in state.history}
         history = [attempt.scored for attempt in state.history]
         recalled = self.memory(history, state.current.scored.candidate, self.k, ctx)
-        prompts = [self._shown(attempts[scored.candidate.id], ctx.task) for scored in recalled]
+        return [attempts[scored.candidate.id] for scored in recalled]
+
+    def _momentum(self, state: State, recalled: Sequence[Attempt], task: Task) -> str:
+        """2. The past as it is shown."""
+        if self.summarize:
+            return self.wording.summary.fill(task.language, summary=state.summary) if state.summary else ""
+        if not recalled:
+            return ""
         say = self.wording.scored_past if self._performs else self.wording.past
-        return say.fill(language, prompts="\n\n".join(prompts))
+        return say.fill(task.language, prompts="\n\n".join(self._shown(attempt, task) for attempt in recalled))
 
     def _shown(self, attempt: Attempt, task: Task) -> str:
         """A prompt with what the direction knows of it, as labelled lines."""
@@ -334,11 +339,11 @@ class GPO:  # size: the arguments are the axes of the paper's design space
             lines.append(self.wording.problems.fill(task.language, problems=attempt.problems))
         return "\n".join(lines)
 
-    def _current(self, state: State, task: Task) -> str:
+    def _current(self, state: State, recalled: Sequence[Attempt], task: Task) -> str:
         """The current prompt: with its score where no list before it has one, with its problems wherever known."""
         current = state.current
         lines = [self.wording.current.fill(task.language, prompt=current.scored.candidate.text)]
-        if self._performs and not self.memory and current.scored.scores:
+        if self._performs and current not in recalled and current.scored.scores:
             lines.append(SCORE.fill(task.language, score=percent(current.scored.mean)))
         if current.problems:
             lines.append(self.wording.problems.fill(task.language, problems=current.problems))

@@ -44,7 +44,7 @@ from typing import Any, ClassVar
 from steepest.context import Context
 from steepest.costs import Costs, per_row
 from steepest.models import Generates
-from steepest.parts.selection import Full, Select
+from steepest.parts.selection import Full, Select, most
 from steepest.parts.text import ATTEMPTS, Gate, MetaPrompt, ask, read_prompt, read_tagged, shown_input, words
 from steepest.tasks.judge import EXPECTED, TASK, Judge
 from steepest.tasks.task import Task
@@ -251,8 +251,8 @@ class GradSum:  # size: the settings of the paper's five modules
         where a selector has left it out; the judge may be asked twice.
         """
         rows, dev, prompts = min(self.rows, len(task.train)), self._subset(len(task.dev)), self.beam
-        begin = self.select.evaluations(len(task.seeds), dev, self.beam)
-        compared = self.select.evaluations(prompts * (1 + self.candidates), dev, self.beam) + dev
+        begin = most(self.select, len(task.seeds), dev, self.beam)
+        compared = most(self.select, prompts * (1 + self.candidates), dev, self.beam) + dev
         answers = prompts * rows + compared
         gradients = rows * (1 if self.gradient_temperature == 0 else ATTEMPTS)
         summaries = _most_summaries(rows) * ATTEMPTS if self.summarize else 0

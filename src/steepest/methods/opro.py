@@ -160,6 +160,11 @@ class OPRO:  # size: the arguments are the paper's hyper-parameters and its abla
                 f"buckets and rows must be at least 1, got {self.buckets} and {self.rows}; "
                 "use none for exact scores and all rows"
             )
+        if self.cooling and not 0 <= (first := self.cooling(1, self.steps_planned)) <= 2:
+            raise ValueError(
+                f"a cooling goes from 0 to 2, got {first} at the first step; set cooling.initial and cooling.final, "
+                "for example 1 and 0.5"
+            )
 
     def init(self, ctx: Context) -> State:
         """Draw the rows and score the initial prompts on them."""

@@ -25,8 +25,8 @@ Deviations:
 - Limits: the paper counts 50 tokens but speaks of words; here words are meant and enforced. `step_size` stays a
   request, as in the paper; edits beyond it are counted.
 - When to stop is the run's affair: the paper's three steps are `--steps 3`.
-- The history is the paper's: prompts, dev scores and summaries of the edits that led to the parent (code: summaries
-  with the accuracy on the training rows seen; that path of it cannot run).
+- The history has prompts, dev scores and summaries of the edits, as in the paper, but of those that led to the parent
+  alone, not of all (code: summaries with the accuracy on the training rows seen; that path of it cannot run).
 - `tutorial` is a text of our own, of about 150 words (paper: a public guide of about 2,000).
 """
 
@@ -39,7 +39,7 @@ from typing import Any, ClassVar, Literal
 
 from steepest.context import Context
 from steepest.costs import Costs, per_row
-from steepest.methods.pe2_messages import INPUT, Messages
+from steepest.methods.pe2_messages import INPUT, Messages, columns
 from steepest.models import Generates
 from steepest.parts.selection import ranked
 from steepest.parts.text import Gate, Unusable, ask, changed_words, fresh, read_prompt, read_tagged, spoken
@@ -136,9 +136,9 @@ class PE2:  # size: one field per number and per ablation of the paper
     needs: ClassVar[Mapping[str, type]] = {"task": Generates, "optimizer": Generates}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "code": {"beam": 2, "proposals": 2, "back_tracking": False, "reasoning_temperature": 0.5},
-        "small": {"beam": 2, "proposals": 3, "reasoning_tokens": 200},
+        "small": {"beam": 2, "proposals": 3},
     }
-    """"code": the defaults of the authors' code. "small": six proposals a step, for small budgets and contexts."""
+    """"code": the defaults of the authors' code. "small": six proposals a step."""
 
     @dataclass(frozen=True, slots=True)
     class State:
@@ -331,7 +331,8 @@ def read_reasoning(response: Response) -> str:
 
 
 def read_new(response: Response, gate: Gate, task: Task) -> str:
-    """The new prompt; Unusable also where the place of the input was copied from the full text."""
-    if INPUT in read_tagged(response, "prompt")[0] and not any(INPUT in seed for seed in task.seeds):
+    """The new prompt; Unusable also where the place of the input or of a column was copied from the full text."""
+    text, seeds = read_tagged(response, "prompt")[0], "\n".join(task.seeds)
+    if any(place in text and place not in seeds for place in (INPUT, *columns(task).values())):
         raise Unusable("leftover tags")
     return read_prompt(response, gate)

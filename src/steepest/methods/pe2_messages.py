@@ -219,7 +219,7 @@ class Messages:  # size: one field per message
 
     def shown_past(self, prompt: Scored, summary: str, task: Task) -> str:
         """One earlier prompt; the initial one has no summary."""
-        text, score = prompt.candidate.text, percent(prompt.mean)
+        text, score = prompt.candidate.text, percent(prompt.mean) if prompt.scores else "-"
         return self.entry.fill(task.language, prompt=text, score=score, summary=summary or "-")
 
     def _example(self, number: int, row: Outcome, task: Task) -> str:
@@ -231,8 +231,12 @@ class Messages:  # size: one field per message
         return self.example.fill(task.language, number=str(number), example=lines)
 
 
+def columns(task: Task) -> dict[str, str]:
+    """What stands for each further column of the rows in the full text."""
+    return {name: f"<{name}>" for example in task.train[:1] for name in example.meta}
+
+
 def full_text(prompt: str, task: Task) -> str:
     """What the task model reads under a prompt, system turn first, with <input>, <column> in place of the row."""
-    columns = {name: f"<{name}>" for example in task.train[:1] for name in example.meta}
-    turns = task.template.render(prompt, Example("", INPUT, "", columns))
+    turns = task.template.render(prompt, Example("", INPUT, "", columns(task)))
     return "\n\n".join(turn.content for turn in turns)

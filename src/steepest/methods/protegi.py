@@ -42,7 +42,7 @@ from steepest.costs import Costs, per_row
 from steepest.models import Generates
 from steepest.parts.bandits import UCB
 from steepest.parts.directions import shown_errors
-from steepest.parts.selection import Select, ranked
+from steepest.parts.selection import Select, most, ranked
 from steepest.parts.text import Gate, MetaPrompt, ask, fresh, read_prompt, read_tagged
 from steepest.parts.updates import PARAPHRASE, Paraphrase, attempts, slots_rule
 from steepest.tasks.task import Task
@@ -122,7 +122,8 @@ class ProTeGi:  # size: one field per number of the paper
     minibatch: int = 64
     """Training rows per step on which errors are looked for; all where there are fewer."""
     error_groups: int = 1
-    """Groups of errors drawn per prompt (code: 4). Groups may overlap. 0: paraphrases only, the paper's baseline."""
+    """Groups of errors drawn per prompt (code: 4). Groups may overlap. 0: paraphrases only; the paper's
+    baseline, where there are as many of these as `max_successors`."""
     errors_per_group: int = 4
     """Errors shown together."""
     gradients_per_group: int = 4
@@ -143,6 +144,8 @@ class ProTeGi:  # size: one field per number of the paper
     """Rows to select on: those of the errors, as in the paper, or those kept for it."""
     temperature: float = 1.0
     """Of everything the optimizer says (code: 0.7)."""
+    max_tokens: int = 512
+    """Limit of one reply by the optimizer (code: 1,024)."""
     max_words: int = 400
     """Prompts longer than that are refused."""
     gradient_message: MetaPrompt = GRADIENT
@@ -221,15 +224,12 @@ class ProTeGi:  # size: one field per number of the paper
         asked = self.error_groups + edits + self.paraphrases * (edits + 1)
         tried = 2 * self.max_successors * min(REJECT_ROWS, len(task.train)) if self.reject_on_errors else 0
         evaluated = parents * (min(self.minibatch, len(task.train)) + tried)
-
-        def selected(most: int) -> int:
-            # Shared out among fewer candidates, a budget may go further.
-            return max(self.select.evaluations(n, rows, self.beam) for n in range(1, most + 1))
+        compared = parents * (1 + min(self.max_successors, edits + self.paraphrases * (edits + 1)))
 
         return Costs(
-            init={"task": per_row(task) * selected(len(task.seeds))},
+            init={"task": per_row(task) * most(self.select, len(task.seeds), rows, self.beam)},
             step={
-                "task": per_row(task) * (evaluated + selected(parents * (1 + self.max_successors))),
+                "task": per_row(task) * (evaluated + most(self.select, compared, rows, self.beam)),
                 "optimizer": attempts(self.temperature) * parents * asked,
             },
         )
@@ -254,7 +254,12 @@ class ProTeGi:  # size: one field per number of the paper
             for failure in failures
         ]
         replies = ask(
-            ctx, "optimizer", messages, lambda reply: read_tagged(reply, "reason"), temperature=self.temperature
+            ctx,
+            "optimizer",
+            messages,
+            lambda reply: read_tagged(reply, "reason"),
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
         )
         return [
             Gradient(failure, reason)
@@ -279,6 +284,7 @@ class ProTeGi:  # size: one field per number of the paper
             lambda reply: read_prompt(reply, gate),
             temperature=self.temperature,
             n=self.edits_per_gradient,
+            max_tokens=self.max_tokens,
         )
         return [
             Candidate(text, (gradient.failure.parent.id,), "edit")
@@ -290,7 +296,8 @@ class ProTeGi:  # size: one field per number of the paper
         """4. The same in other words."""
         if not self.paraphrases:
             return []
-        paraphrase = Paraphrase(n=self.paraphrases, temperature=self.temperature, message=self.paraphrase_message)
+        message, limit = self.paraphrase_message, self.max_tokens
+        paraphrase = Paraphrase(n=self.paraphrases, temperature=self.temperature, max_tokens=limit, message=message)
         return paraphrase(prompts, ctx, gate)
 
     def _successors(

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from steepest.types import ANSWER_LOSS, Objective, Prompt, Request, Response, Row
+from steepest.types import ANSWER_LOSS, Infill, Objective, Prompt, Request, Response, Row
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -27,6 +27,20 @@ class Generates(Protocol):
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """Yield (index of the request, its response) as each finishes, in any order, each index once."""
+        ...
+
+
+@runtime_checkable
+class Infills(Protocol):
+    """Fills gaps: it reads the text before a gap and the text after it, and writes what stands between."""
+
+    @property
+    def id(self) -> str:
+        """See `Generates.id`."""
+        ...
+
+    def infill(self, requests: Sequence[Infill]) -> Iterator[tuple[int, Response]]:
+        """Yield (index, response) as `Generates.generate`; the raw text that belongs into each gap."""
         ...
 
 
@@ -151,9 +165,7 @@ class WhiteBox(Protocol):
         """Gradient of sum over rows of weight * loss, in one backward pass per batch for all positions."""
         ...
 
-    def loss(
-        self, rows: Sequence[Row], prompts: Sequence[Sequence[int]], objective: Objective = ANSWER_LOSS
-    ) -> Losses:
+    def loss(self, rows: Sequence[Row], prompts: Sequence[Sequence[int]], objective: Objective = ANSWER_LOSS) -> Losses:
         """Loss of rows[i] under prompts[i]."""
         ...
 
@@ -162,8 +174,8 @@ def open_model(name: str, **options: Any) -> Any:
     """Open "bundled", "hf:NAME", "hf:./folder", "openai:MODEL@URL" or "file.py:Class"; see `steepest list models`.
 
     Options for local models: device ("cpu", "cuda", ...), dtype ("float32", "bfloat16", "float16"), threads,
-    batch_tokens, trust_remote_code; for servers: the fields of `models.endpoint.Settings`. Raises ModelError for an
-    unknown name or option.
+    batch_tokens, trust_remote_code, infill; for servers: the fields of `models.endpoint.Settings`. Raises ModelError
+    for an unknown name or option.
     """
     from steepest.models.opening import open_by_name
 

@@ -108,12 +108,12 @@ def _open_local(name: str) -> Callable[..., Any]:
 
 
 def _open_endpoint(name: str, options: Mapping[str, Any]) -> Any:
-    from steepest.models.endpoint import Endpoint, Settings
+    from steepest.models.endpoint import Settings, open_endpoint
 
     at = _address(name)
     if at.url and options.get("url"):
         raise ModelError(f"the model {name!r} has its url in its name, got the option url as well; leave one out")
-    return Endpoint(_called(Settings, name, {"url": at.url, **options}, at.model))
+    return open_endpoint(_called(Settings, name, {"url": at.url, **options}, at.model))
 
 
 def _address(name: str) -> Address:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from steepest.context import Context
-from steepest.parts.selection import Pool, check_budget
+from steepest.parts.selection import Pool, check_budget, check_shares
 from steepest.types import Candidate, Example, Scored
 
 
@@ -64,6 +64,7 @@ class UCB:
 
     def evaluations(self, candidates: int, examples: int, keep: int) -> int:
         """See `Select`."""
+        check_shares(self.budget, candidates)
         return min(self.budget, candidates * examples)
 
 
@@ -100,6 +101,7 @@ class UCBE:
 
     def evaluations(self, candidates: int, examples: int, keep: int) -> int:
         """See `Select`."""
+        check_shares(self.budget, candidates)
         return min(self.budget, candidates * examples)
 
 
@@ -135,6 +137,7 @@ class SuccessiveRejects:
 
     def evaluations(self, candidates: int, examples: int, keep: int) -> int:
         """See `Select`."""
+        check_shares(self.budget, candidates)
         total, before = 0, 0
         for dropped, n in enumerate(self._phases(candidates, keep)):
             total += (candidates - dropped) * (min(n, examples) - before)
@@ -180,6 +183,7 @@ class SuccessiveHalving:
 
     def evaluations(self, candidates: int, examples: int, keep: int) -> int:
         """See `Select`."""
+        check_shares(self.budget, candidates)
         return min(self.budget, candidates * examples)
 
 

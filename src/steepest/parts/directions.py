@@ -12,16 +12,18 @@ ERROR = MetaPrompt(
     en="Input: {input}\nExpected answer: {target}\nModel answer: {answer}",
     zh="输入：{input}\n正确答案：{target}\n模型回答：{answer}",
 )
+JUDGED = MetaPrompt(en="Input: {input}\nModel answer: {answer}", zh="输入：{input}\n模型回答：{answer}")
+"""In place of `ERROR` for rows without a right answer."""
+EXPLANATION = MetaPrompt(en="\nExplanation: {text}", zh="\n说明：{text}")
+"""Added where a judge said why."""
 
 
 def shown_error(task: Task, error: Outcome) -> str:
-    """A row with the right answer and the one that came."""
-    return ERROR.fill(
-        task.language,
-        input=shown_input(task, error.example),
-        target=error.example.target,
-        answer=shown_answer(error),
-    )
+    """A row with the right answer, if it has one, the one that came, and what a judge said of that."""
+    language, target, told = task.language, error.example.target, error.explanation
+    shown = {"input": shown_input(task, error.example), "answer": shown_answer(error)}
+    lines = ERROR.fill(language, target=target, **shown) if target else JUDGED.fill(language, **shown)
+    return lines + (EXPLANATION.fill(language, text=told) if told else "")
 
 
 def shown_errors(task: Task, errors: Sequence[Outcome]) -> str:

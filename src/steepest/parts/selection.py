@@ -54,11 +54,8 @@ class Pool:
         self.asked = [0 for _ in self._candidates]
         """Examples asked, by arm: the first so many of the shared order."""
         most = len(self._candidates) * len(self._order)
-        if budget is not None and budget < len(self._candidates):
-            raise SpecError(
-                f"the budget of a selection must be at least one evaluation per candidate, got {budget} for "
-                f"{len(self._candidates)}; raise the budget or make fewer candidates"
-            )
+        if budget is not None:
+            check_shares(budget, len(self._candidates))
         self.left = most if budget is None else min(budget, most)
         """Evaluations that may still be made."""
 
@@ -114,6 +111,20 @@ def check_budget(budget: int) -> None:
         raise ValueError(f"budget must be at least 1, got {budget}; give some evaluations per candidate, such as 30")
 
 
+def check_shares(budget: int, candidates: int) -> None:
+    """Refuse a budget that does not buy one evaluation of each candidate."""
+    if budget < candidates:
+        raise SpecError(
+            f"the budget of a selection must be at least one evaluation per candidate, got {budget} for "
+            f"{candidates}; raise the budget or make fewer candidates"
+        )
+
+
+def most(select: Select, candidates: int, examples: int, keep: int) -> int:
+    """The most evaluations of a call with so many candidates or fewer: shared among fewer, a budget may go further."""
+    return max(select.evaluations(n, examples, keep) for n in range(candidates, 0, -1))
+
+
 @dataclass(frozen=True)
 class Full:
     """Every candidate on every example: the most dependable choice, and the most expensive."""
@@ -152,6 +163,7 @@ class Uniform:
 
     def evaluations(self, candidates: int, examples: int, keep: int) -> int:
         """See `Select`."""
+        check_shares(self.budget, candidates)
         return candidates * min(self.budget // max(candidates, 1), examples)
 
 

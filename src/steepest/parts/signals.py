@@ -128,8 +128,7 @@ def _drawn(
     asked = [ctx.task.template.render(p, e) for p, e in pairs]
     texts = [r.text for r in ctx.generate("task", asked, temperature=temperature, n=k)]
     return [
-        [_Response(t, ctx.task.rule(e, t).score) for t in texts[i * k : (i + 1) * k]]
-        for i, (_, e) in enumerate(pairs)
+        [_Response(t, ctx.task.rule(e, t).score) for t in texts[i * k : (i + 1) * k]] for i, (_, e) in enumerate(pairs)
     ]
 
 

@@ -16,7 +16,7 @@ from steepest.tasks.metaprompt import read_tagged as read_tagged
 from steepest.tasks.metaprompt import spoken as spoken
 from steepest.tasks.metaprompt import tagged as tagged
 from steepest.tasks.task import Task
-from steepest.types import Candidate, Example, Outcome, Prompt, Response
+from steepest.types import Candidate, Example, Gap, Outcome, Prompt, Response
 
 T = TypeVar("T")
 
@@ -31,8 +31,8 @@ _SLOT = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _WORD = re.compile(r"[぀-ヿ㐀-鿿]|[^\W_぀-ヿ㐀-鿿]+(?:'[^\W_぀-ヿ㐀-鿿]+)*")
 _MARK = re.compile(rf"</?(?:{'|'.join(MARKS)}|think|thinking|thought)\b[^<>]*>|\[/?INS\]", re.IGNORECASE)
 _MONOLOGUE = re.compile(
-    r"(okay|ok|hmm+|wait|alright|let me (think|see|start)|let's see|first, i (need|should|will)|"
-    r"i need to|the user (wants|asks|is asking)|好的，|嗯|让我(想|看|先))",
+    r"((okay|ok|hmm+|wait|alright|let me (think|see|start)|let's see|first, i (need|should|will)|"
+    r"i need to|the user (wants|asks|is asking))\b|好的，|嗯|让我(想|看|先))",
     re.IGNORECASE,
 )
 
@@ -69,22 +69,54 @@ def ask(
     that are missing in one batch; greedy ones once, as they would come out the same. What stays unusable is dropped.
     The reasons are counted in the step's record, under "unusable: REASON", "usable" and "dropped".
     """
-    slots = [prompt for prompt in range(len(prompts)) for _ in range(n)]
+
+    def replies(which: Sequence[int]) -> list[Response]:
+        return ctx.generate(role, [prompts[i] for i in which], temperature=temperature, max_tokens=max_tokens)
+
+    return _read_again(ctx, len(prompts), n, replies, read, temperature > 0)
+
+
+def fill(
+    ctx: Context,
+    role: str,
+    gaps: Sequence[Gap],
+    read: Callable[[Response], T],
+    *,
+    temperature: float,
+    n: int = 1,
+    max_tokens: int = 512,
+) -> list[list[T]]:
+    """What `read` makes of n texts written into each gap; otherwise as `ask`."""
+
+    def replies(which: Sequence[int]) -> list[Response]:
+        return ctx.infill(role, [gaps[i] for i in which], temperature=temperature, max_tokens=max_tokens)
+
+    return _read_again(ctx, len(gaps), n, replies, read, temperature > 0)
+
+
+def _read_again(
+    ctx: Context,
+    count: int,
+    n: int,
+    replies: Callable[[Sequence[int]], list[Response]],
+    read: Callable[[Response], T],
+    is_sampled: bool,
+) -> list[list[T]]:
+    """See `ask`; `replies` asks once, for a reply to each of the prompts at these places among `count`."""
+    slots = [prompt for prompt in range(count) for _ in range(n)]
     found: dict[int, T] = {}
-    for _ in range(ATTEMPTS if temperature > 0 else 1):
+    for _ in range(ATTEMPTS if is_sampled else 1):
         missing = [slot for slot in range(len(slots)) if slot not in found]
         if not missing:
             break
-        asked = [prompts[slots[slot]] for slot in missing]
-        replies = ctx.generate(role, asked, temperature=temperature, max_tokens=max_tokens)
-        for slot, reply in zip(missing, replies, strict=True):
+        for slot, reply in zip(missing, replies([slots[slot] for slot in missing]), strict=True):
             try:
                 found[slot] = read(reply)
             except Unusable as reason:
                 ctx.tally(f"unusable: {reason}")
     ctx.tally("usable", len(found))
     ctx.tally("dropped", len(slots) - len(found))
-    readings: list[list[T]] = [[] for _ in prompts]
+    readings: list[list[T]] = [[] for _ in range(count)]
     for slot, reading in sorted(found.items()):
         readings[slots[slot]].append(reading)
     return readings

@@ -17,7 +17,8 @@ SLOT = "<slot>"
 """Where the prompt goes."""
 PROMPT = MetaPrompt(en="Prompt: {prompt}", zh="提示词：{prompt}")
 SCORE = MetaPrompt(en="Score: {score}", zh="分数：{score}")
-EXEMPLAR = MetaPrompt(en="Input: {input}\nAnswer: {answer}", zh="输入：{input}\n答案：{answer}")
+EXEMPLAR = MetaPrompt(en="Input: {input}{answer}", zh="输入：{input}{answer}")
+ANSWER = MetaPrompt(en="\nAnswer: {answer}", zh="\n答案：{answer}")
 BEFORE = MetaPrompt(en="before the input", zh="位于输入之前")
 AFTER = MetaPrompt(en="after the input", zh="位于输入之后")
 INSIDE = MetaPrompt(en="inside the input", zh="位于输入之中")
@@ -53,9 +54,10 @@ def shown_prompt(candidate: Candidate, task: Task) -> str:
 
 
 def shown_exemplars(examples: Iterable[Example], task: Task) -> str:
-    """Rows with `<slot>` where the prompt goes, each with its right answer, a blank line between them."""
+    """Rows with `<slot>` where the prompt goes, each with its right answer if it has one, a blank line between them."""
     return "\n\n".join(
-        EXEMPLAR.fill(task.language, input=_with_slot(task, example), answer=example.target) for example in examples
+        EXEMPLAR.fill(task.language, input=_with_slot(task, example), answer=_answer(task, example))
+        for example in examples
     )
 
 
@@ -84,6 +86,10 @@ def trials(before: Scored, after: Sequence[Scored], accepted: Scored | None) -> 
     return [
         Trial(-1, old, each.candidate.text, 0, math.nan, before.mean, each.mean, each is accepted) for each in after
     ]
+
+
+def _answer(task: Task, example: Example) -> str:
+    return ANSWER.fill(task.language, answer=example.target) if example.target else ""
 
 
 def _with_slot(task: Task, example: Example) -> str:

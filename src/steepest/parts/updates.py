@@ -1,19 +1,21 @@
 """New candidates from old ones or from nothing: paraphrases, and instructions guessed from demonstrations.
 
-Both ask the role "optimizer" for a prompt in <prompt> tags and drop what the gate refuses; lists are flat, and every
-candidate names its parent, so one call covers a whole beam.
+Both ask the role "optimizer" for a prompt in <prompt> tags, or have a model that can do so fill a gap, and drop what
+the gate refuses; lists are flat, and every candidate names its parent, so one call covers a whole beam.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from steepest.context import Context
-from steepest.parts.text import ATTEMPTS, Gate, MetaPrompt, ask, read_prompt, read_tagged, shown_input
+from steepest.models import Infills
+from steepest.parts.text import ATTEMPTS, Gate, MetaPrompt, Unusable, ask, fill, read_prompt, read_tagged, shown_input
 from steepest.tasks.task import Task
-from steepest.types import Candidate, Example, Response
+from steepest.types import Candidate, Example, Gap, Response
 
 BLANK = "<blank>"
 """Where the text to be filled in stands in a story."""
@@ -122,10 +124,11 @@ class Induce:  # size: every field has a default
     """Instructions guessed from demonstrations, without an initial prompt (APE, arXiv 2211.01910).
 
     "forward" shows demonstrations and asks for the instruction behind them. "reverse" is for instructions that do not
-    stand at the end: the story has a blank that the model fills. Chat models cannot continue a text on both sides, so
-    here the whole story is shown with the blank visible and the missing piece is asked for; echoes of the text around
-    it are removed. That is not the distribution of an infilling model: such candidates have the origin
-    "infill-emulated" and are tallied under that name.
+    stand at the end: the story has a blank that the model fills. An optimizer that `Infills` reads the story before
+    and after the blank as it is, and what it writes up to the first blank line is the candidate (origin "infill").
+    Chat models cannot continue a text on both sides, so they are shown the whole story with the blank visible and are
+    asked for the missing piece. That is not the distribution of an infilling model: such candidates have the origin
+    "infill-emulated" and are tallied under that name. In both, echoes of the text around the blank are removed.
     """
 
     mode: Literal["forward", "reverse"] = "forward"
@@ -142,7 +145,7 @@ class Induce:  # size: every field has a default
     story: MetaPrompt = STORY
     """Of the reverse mode, with <blank> once. Slots: {count}, {demos}."""
     infill: MetaPrompt = INFILL
-    """How the story is shown in the reverse mode. Slots: {text}, {slots}."""
+    """How the story is shown to a model that cannot fill gaps. Slots: {text}, {slots}."""
     demo: MetaPrompt = DEMO
     """One demonstration. Slots: {input}, {answer}."""
 
@@ -157,9 +160,13 @@ class Induce:  # size: every field has a default
         """Up to sets * n candidates from demonstrations among `examples`, as far as `gate` admits them."""
         rng = ctx.rng("demonstrations")
         drawn = [rng.sample(list(examples), min(self.demos, len(examples))) for _ in range(self.sets)]
-        texts = self._guessed(drawn, ctx, gate) if self.mode == "forward" else self._filled_in(drawn, ctx, gate)
-        origin = "induce" if self.mode == "forward" else "infill-emulated"
-        return [Candidate(text, origin=origin) for text in texts]
+        if self.mode == "forward":
+            return [Candidate(text, origin="induce") for text in self._guessed(drawn, ctx, gate)]
+        language = ctx.task.language
+        stories = [self.story.fill(language, count=str(len(rows)), demos=self._shown(rows, ctx.task)) for rows in drawn]
+        if ctx.offers("optimizer", Infills):
+            return [Candidate(text, origin="infill") for text in self._filled(stories, ctx, gate)]
+        return [Candidate(text, origin="infill-emulated") for text in self._emulated(stories, ctx, gate)]
 
     def calls(self) -> int:
         """The most optimizer calls."""
@@ -173,16 +180,25 @@ class Induce:  # size: every field has a default
         ]
         return self._asked(messages, lambda reply: read_prompt(reply, gate), ctx)
 
-    def _filled_in(self, drawn: Sequence[Sequence[Example]], ctx: Context, gate: Gate) -> list[str]:
-        language, rule = ctx.task.language, slots_rule(ctx.task)
-        stories = [self.story.fill(language, count=str(len(rows)), demos=self._shown(rows, ctx.task)) for rows in drawn]
-
+    def _filled(self, stories: Sequence[str], ctx: Context, gate: Gate) -> list[str]:
         def read(reply: Response) -> str:
-            text = read_tagged(reply, "prompt")[0]
-            for story in stories:
-                text = without_echo(text, story)
+            if reply.finish == "failed":
+                raise Unusable("no reply")
+            written = reply.text.strip()
+            text = _without_echoes(re.split(r"\n\s*\n", written, maxsplit=1)[0], stories)
+            if reply.finish == "length" and written.endswith(text):
+                raise Unusable("cut off")
             return gate.admit(text)
 
+        gaps = [Gap(before, after) for before, _, after in (story.partition(BLANK) for story in stories)]
+        found = fill(ctx, "optimizer", gaps, read, temperature=self.temperature, n=self.n, max_tokens=self.max_tokens)
+        return [text for texts in found for text in texts]
+
+    def _emulated(self, stories: Sequence[str], ctx: Context, gate: Gate) -> list[str]:
+        def read(reply: Response) -> str:
+            return gate.admit(_without_echoes(read_tagged(reply, "prompt")[0], stories))
+
+        language, rule = ctx.task.language, slots_rule(ctx.task)
         texts = self._asked([self.infill.fill(language, text=story, slots=rule) for story in stories], read, ctx)
         ctx.tally("infill-emulated", len(texts))
         return texts
@@ -200,6 +216,13 @@ class Induce:  # size: every field has a default
             for row in rows
         ]
         return "\n\n".join(shown)
+
+
+def _without_echoes(text: str, stories: Sequence[str]) -> str:
+    """See `without_echo`. Which of the stories a reply belongs to is not known; they share what is echoed."""
+    for story in stories:
+        text = without_echo(text, story)
+    return text
 
 
 def without_echo(text: str, story: str) -> str:

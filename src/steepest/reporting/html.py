@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from steepest.reporting.document import document, masthead, put
 from steepest.reporting.figures import SHARES, gain_scale, interval_bar, tick_labels
 from steepest.reporting.markup import NOTHING, Html, element, join, prose
 from steepest.reporting.outcomes import outcomes_section
@@ -31,61 +30,34 @@ from steepest.reporting.words import (
 from steepest.results import Estimate, Result
 from steepest.types import Usage, money
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 _LANGUAGES = {"en", "zh"}
 _MARKS = {"better": "▲", "no_difference": "=", "worse": "▼", "": "…"}
 
 
 def write(folder: Path) -> Path:
     """Write `folder`/report.html, whole or not at all, and return its path; StateError where it is no run folder."""
-    path, unfinished = folder / "report.html", folder / "report.html.tmp"
-    unfinished.write_text(page(read_run(folder)), "utf-8")
-    os.replace(unfinished, path)
-    return path
+    return put(folder / "report.html", page(read_run(folder)))
 
 
 def page(tables: Tables) -> str:
     """The page's text."""
-    style = files("steepest.reporting").joinpath("report.css").read_text("utf-8")
-    title = f"{headline(tables.result)} {tables.folder.name}"
-    head = element(
-        "head",
-        "",
-        element("meta", {"charset": "utf-8"}),
-        element("meta", {"http-equiv": "Content-Security-Policy", "content": _POLICY}),
-        element("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}),
-        element("meta", {"name": "color-scheme", "content": "light dark"}),
-        element("title", "", title),
-        Html(f"<style>{style}</style>"),
+    return document(
+        f"{headline(tables.result)} {tables.folder.name}",
+        _masthead(tables),
+        _verdict(tables),
+        _prompts(tables),
+        outcomes_section(tables),
+        search_section(tables),
+        _proposals(tables),
+        _cost(tables),
+        _again(tables),
     )
-    body = element(
-        "body",
-        "",
-        element(
-            "main",
-            "",
-            _masthead(tables),
-            _verdict(tables),
-            _prompts(tables),
-            outcomes_section(tables),
-            search_section(tables),
-            _proposals(tables),
-            _cost(tables),
-            _again(tables),
-        ),
-    )
-    return "<!doctype html>\n" + element("html", {"lang": "en"}, head, body) + "\n"
 
 
 def _masthead(tables: Tables) -> Html:
     spec = tables.spec
-    facts = [f"{spec.method['use']} on {spec.task['name']}", players(tables), f"seed {spec.seed}", spec.created[:10]]
-    return element(
-        "header",
-        "",
-        element("span", "brand", "Steepest"),
-        element("span", "facts", " · ".join(facts)),
-    )
+    searched = f"{spec.method['use']} on {spec.task['name']}"
+    return masthead(searched, players(tables), f"seed {spec.seed}", spec.created[:10])
 
 
 def _verdict(tables: Tables) -> Html:

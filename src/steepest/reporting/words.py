@@ -170,7 +170,7 @@ def command(tables: Tables) -> str:
     parts = ["steepest", "run", str(given.pop("method"))]
     for name, value in given.items():
         for item in value if isinstance(value, list) else [value]:
-            parts += [f"--{name.replace('_', '-')}", str(item)]
+            parts += [f"--{name.replace('_', '-')}", *([] if item is True else [str(item)])]
     return shlex.join(parts)
 
 

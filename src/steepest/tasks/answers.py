@@ -11,9 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeVar
 
 from steepest.errors import TaskError
 from steepest.tasks import extract as found
+from steepest.tasks import labels as lettered
+from steepest.tasks import numbers
+from steepest.tasks.extract import Statement
+from steepest.tasks.references import references
 from steepest.tasks.task import Judgement
 from steepest.types import Example
 
@@ -26,6 +31,14 @@ class Number:
     """A number: separators, currency, units and the way of writing do not matter; its value does, exactly."""
 
     ask: str = "Therefore, the final answer, written as a number in digits, is"
+    tolerance: float = 0.0
+    """How far from the target still counts, as a share of it: 0.01 is one percent."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.tolerance < 1.0:
+            raise TaskError(
+                f"a tolerance is a share of the target, in [0, 1), got {self.tolerance}; 0.01 is one percent"
+            )
 
     @property
     def extractor(self) -> str:
@@ -33,17 +46,18 @@ class Number:
         return self.ask
 
     def extract(self, output: str) -> str | None:
-        """The number in canonical form ("1234.5", "-3", "1/3"), or None."""
-        text, asked = _asked(output, self.ask)
-        stated = _last(found.statements(text), lambda s: found.number(found.clause(s)[:80]))
-        if asked:
-            return stated or found.number(text)
-        return stated or _last(found.marked(text), found.whole_number) or found.last_number(text)
+        """The number in canonical form ("1234.5", "-3", "1/3"), without a percent sign, or None."""
+        answer = _extract_number(output, self.ask)
+        return answer and answer.removesuffix("%")
 
     def __call__(self, example: Example, output: str) -> Judgement:
-        """1 where the values are the same; a fraction also equals its rounded decimal."""
-        answer = self.extract(output)
-        return Judgement(float(answer is not None and _same_value(answer, self.gold(example.target))), answer)
+        """1 where the values are the same; a fraction also equals its rounded decimal, 30% both 30 and 0.3."""
+        answer = _extract_number(output, self.ask)
+        if answer is None:
+            return Judgement(0.0, None)
+        allowed = Fraction(str(self.tolerance))
+        right = any(numbers.same_value(answer, self.gold(each), allowed) for each in references(example))
+        return Judgement(float(right), answer.removesuffix("%"))
 
     def gold(self, target: str) -> str:
         """The number alone, of a target that may hold a worked solution before "####"; TaskError if there is none."""
@@ -126,7 +140,7 @@ class Text:
     def extract(self, output: str) -> str | None:
         """What the output states or marks last, or all of it where it is one short line; else None."""
         text, asked = _asked(output, self.ask)
-        stated = _last(found.statements(text), lambda s: found.bare(found.clause(s)) or None)
+        stated = _last(found.statements(text), _stated_text)
         if stated:
             return stated
         if asked:
@@ -137,10 +151,15 @@ class Text:
         return found.bare(line) if line and "\n" not in line and len(line.split()) <= 20 else None
 
     def __call__(self, example: Example, output: str) -> Judgement:
-        """1 where the texts are the same."""
+        """1 where the texts are the same; the line that the answer stands in may be the answer as a whole."""
+        right = {found.folded(each) for each in references(example)}
+        text, _ = _asked(output, self.ask)
+        lines = [found.bare(found.first_line(each.text)) for each in found.statements(text)[-1:]]
         answer = self.extract(output)
-        same = answer is not None and found.folded(answer) == found.folded(example.target)
-        return Judgement(float(same), answer)
+        for each in (answer, *lines):
+            if each and found.folded(each) in right:
+                return Judgement(1.0, each)
+        return Judgement(0.0, answer)
 
     def gold(self, target: str) -> str:
         """The target itself."""
@@ -160,7 +179,7 @@ def infer(targets: Sequence[str]) -> Kind:
             first, second = sorted(labels, key=lambda label: pair.index(label.casefold()))
             return YesNo((first, second))
     few = len(labels) <= _MOST_LABELS and 3 * len(labels) <= len(targets)
-    if len(labels) > 1 and (few or all(map(found.letter, labels))):
+    if len(labels) > 1 and (few or all(map(lettered.letter, labels))):
         return Choice(labels)
     return Text()
 
@@ -169,14 +188,14 @@ def labels_of(targets: Sequence[str]) -> tuple[str, ...]:
     """Every label among the targets, as most rows write it; option letters without gaps."""
     counts: dict[str, Counter[str]] = {}
     for target in map(str.strip, targets):
-        counts.setdefault(found.letter(target) or target.casefold(), Counter())[target] += 1
+        counts.setdefault(lettered.letter(target) or target.casefold(), Counter())[target] += 1
     written = [spellings.most_common(1)[0][0] for spellings in counts.values()]
-    marks = {mark: label for label in written if (mark := found.letter(label))}
+    marks = {mark: label for label in written if (mark := lettered.letter(label))}
     if "A" in marks or any(len(label) > 1 for label in marks.values()):
         shape = next(iter(marks.values()))
         alphabet = (chr(code) for code in range(ord("A"), ord(max(marks)) + 1))
         written += [_like(shape, mark) for mark in alphabet if mark not in marks]
-    return tuple(sorted(written, key=lambda label: (found.letter(label) or "~", label.casefold())))
+    return tuple(sorted(written, key=lambda label: (lettered.letter(label) or "~", label.casefold())))
 
 
 def _like(shape: str, mark: str) -> str:
@@ -189,14 +208,24 @@ def _like(shape: str, mark: str) -> str:
 
 def _gold_number(target: str) -> str | None:
     """The number that a target is, or that it ends with after "####"."""
-    return found.whole_number(found.plain(target.rpartition("####")[2]))
+    return numbers.whole_number(found.plain(target.rpartition("####")[2]))
 
 
-def _same_value(answer: str, gold: str) -> bool:
-    if Fraction(answer) == Fraction(gold):
-        return True
-    places = len(gold.partition(".")[2])
-    return "/" in answer and "/" not in gold and places > 0 and round(Fraction(answer), places) == Fraction(gold)
+def _extract_number(output: str, ask: str) -> str | None:
+    """The number in canonical form, with a percent sign where it has one."""
+    text, asked = _asked(output, ask)
+    stated = _last(found.statements(text), _stated_number)
+    if asked:
+        return stated or numbers.stated_number(found.clause(text)) or numbers.number(text)
+    marked = _last(found.marked(text), numbers.whole_number)
+    return stated or marked or numbers.last_number(found.after_abstention(text))
+
+
+def _stated_number(statement: Statement) -> str | None:
+    clause = found.clause(statement.text)
+    if statement.is_correction:
+        return numbers.corrected_number(clause, statement.is_direct)
+    return numbers.stated_number(clause)
 
 
 # -- labels ---------------------------------------------------------------------------------------------------------
@@ -205,39 +234,43 @@ def _same_value(answer: str, gold: str) -> bool:
 def _extract_label(output: str, labels: Sequence[str], extractor: str) -> str | None:
     text, asked = _asked(output, extractor)
 
-    def stated(statement: str) -> str | None:
-        statement = found.clause(statement)
-        return found.leading(statement, labels) or next(iter(found.mentions(statement[:120], labels)), None)
+    def stated(statement: Statement) -> str | None:
+        clause = found.clause(statement.text)
+        if statement.is_correction:
+            return lettered.corrected(clause, labels, statement.is_direct)
+        return lettered.leading(clause, labels) or next(iter(lettered.mentions(clause[:120], labels)), None)
 
     answer = _last(found.statements(text), stated)
     if asked:
-        return answer or stated(text)
-    whole = found.leading(text, labels) if len(text.split()) == 1 else None
-    marked = _last(found.marked(text), lambda part: found.leading(part, labels))
-    return answer or whole or marked or next(reversed(found.mentions(text, labels)), None)
+        return answer or stated(Statement(text))
+    whole = lettered.leading(text, labels) if len(text.split()) == 1 else None
+    marked = _last(found.marked(text), lambda part: lettered.leading(part, labels))
+    if not lettered.has_unknown(labels):
+        text = found.after_abstention(text)
+    return answer or whole or marked or next(reversed(lettered.mentions(text, labels)), None)
 
 
 def _judge_label(example: Example, output: str, labels: Sequence[str], extractor: str) -> Judgement:
     answer = _extract_label(output, labels, extractor)
-    texts = found.options(example.input) if any(map(found.letter, labels)) else {}
+    texts = lettered.options(example.input) if any(map(lettered.letter, labels)) else {}
     if answer is None and texts:
         answer = _option_named(output, texts, labels)
     if answer is None:
         return Judgement(0.0, None)
     gold = _gold_label(example.target, labels)
-    mark = found.letter(answer)
-    same = found.letter(gold) == mark if mark and found.letter(gold) else answer.casefold() == gold.casefold()
+    mark = lettered.letter(answer)
+    same = lettered.letter(gold) == mark if mark and lettered.letter(gold) else answer.casefold() == gold.casefold()
     named = mark in texts and found.folded(texts[mark]) == found.folded(gold)
     return Judgement(float(same or named), answer)
 
 
 def _option_named(output: str, texts: dict[str, str], labels: Sequence[str]) -> str | None:
     """The label of the option whose text the output gives instead of its letter."""
-    by_letter = {found.letter(label): label for label in labels}
+    by_letter = {lettered.letter(label): label for label in labels}
     by_text = {found.folded(text): by_letter[mark] for mark, text in texts.items() if mark in by_letter}
     text = found.plain(output)
-    stated = _last(found.statements(text), lambda s: by_text.get(found.folded(found.clause(s))))
-    mentioned = found.mentions(text, [option for option in by_text if option and not found.letter(option)])
+    stated = _last(found.statements(text), lambda s: by_text.get(found.folded(found.clause(s.text))))
+    mentioned = lettered.mentions(text, [option for option in by_text if option and not lettered.letter(option)])
     return stated or (by_text[mentioned[-1]] if mentioned else None)
 
 
@@ -245,12 +278,14 @@ def _gold_label(target: str, labels: Sequence[str]) -> str:
     for label in labels:
         if label.casefold() == target.strip().casefold():
             return label
-    mark = found.letter(target)
+    mark = lettered.letter(target)
     for label in labels:
-        if mark and found.letter(label) == mark:
+        if mark and lettered.letter(label) == mark:
             return label
     raise TaskError(f"every target must be one of the labels {', '.join(labels)}, got {target!r}; add it to them")
 
+
+_Part = TypeVar("_Part")
 
 # -- statements -----------------------------------------------------------------------------------------------------
 
@@ -261,6 +296,10 @@ def _asked(output: str, extractor: str) -> tuple[str, bool]:
     return found.plain(text), bool(asked)
 
 
-def _last(texts: Sequence[str], read: Callable[[str], str | None]) -> str | None:
-    """What is read from the last text in which there is something to read."""
-    return next((answer for text in reversed(texts) if (answer := read(text))), None)
+def _stated_text(statement: Statement) -> str | None:
+    return None if statement.is_direct else found.bare(found.clause(statement.text)) or None
+
+
+def _last(parts: Sequence[_Part], read: Callable[[_Part], str | None]) -> str | None:
+    """What is read from the last part in which there is something to read."""
+    return next((answer for part in reversed(parts) if (answer := read(part))), None)

@@ -1,21 +1,22 @@
-"""Rows of CSV, TSV, JSONL, JSON or Python -> examples. Cells are text and stay as they are."""
+"""Rows of CSV, TSV, JSONL, JSON, Parquet or Python -> examples. Cells are text and stay as they are."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from steepest.errors import TaskError, nearest
+from steepest.tasks.references import with_references
+from steepest.tasks.tables import Rows, parquet_rows, rows_of
 from steepest.types import Example, content_id
 
-Rows = Sequence[Mapping[str, Any]]
-"""Rows given from Python, for example a list of dicts."""
-
-_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
+_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +34,25 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
-    """One row as text, and where it stands."""
+class Record:
+    """One row as it was read, and where it stands."""
 
     place: str
     """ "rows.csv, line 7" or "row 3"."""
-    values: Mapping[str, str]
+    values: Mapping[str, Any]
+    fault: str = ""
+    """Why it cannot be used, on one line with its place; then there are no values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What became of the rows of a file."""
+
+    examples: tuple[Example, ...]
+    places: tuple[str, ...]
+    """Where each example stands."""
+    faults: tuple[str, ...]
+    """Why rows were left out, each with its place."""
 
 
 def is_data_file(path: str | Path) -> bool:
@@ -51,22 +65,41 @@ def read_examples(data: str | Path | Rows, columns: Columns = Columns()) -> list
 
     Raises TaskError, with the line, for a missing file or column, empty cells, duplicate ids, fewer than two rows.
     """
-    rows = list(_read(Path(data)) if isinstance(data, str | Path) else _given(data))
+    return list(read_rows(data, columns).examples)
+
+
+def read_rows(data: str | Path | Rows, columns: Columns = Columns(), skip_bad: bool = False) -> Read:
+    """The same with the place of each row; with `skip_bad`, rows that cannot be used are left out and named."""
+    found: list[Example] = []
+    places: dict[str, str] = {}
+    faults: list[str] = []
+    for record in records(data, skip_bad):
+        try:
+            example = _example(record, columns)
+            if columns.id is not None and example.id in places:
+                raise TaskError(
+                    f"{record.place}: ids must differ, got {example.id!r}, which {places[example.id]} has too; "
+                    f"correct one of them or leave the id column out"
+                )
+        except TaskError as error:
+            if not skip_bad:
+                raise
+            faults.append(str(error))
+            continue
+        places[example.id if columns.id is not None else str(len(found))] = record.place
+        found.append(example)
     name = str(data) if isinstance(data, str | Path) else "the rows"
-    if len(rows) < 2:
+    if len(found) < 2:
         raise TaskError(
-            f"data needs rows to learn from and rows to test on, got {len(rows)} in {name}; give 20 or more"
+            f"data needs rows to learn from and rows to test on, got {len(found)} in {name}; give 20 or more"
+            + (f"; {len(faults)} could not be used, the first: {faults[0]}" if faults else "")
         )
-    examples = [_example(row, columns) for row in rows]
-    if columns.id is not None:
-        _refuse_duplicates(rows, columns.id)
-    return examples
+    return Read(tuple(found), tuple(places.values()), tuple(faults))
 
 
 def first_columns(data: str | Path | Rows) -> tuple[str, ...]:
     """Names of the columns of the first row."""
-    rows = _read(Path(data)) if isinstance(data, str | Path) else _given(data)
-    return tuple(next((row.values for row in rows), {}))
+    return tuple(next((row.values for row in records(data, lenient=True) if not row.fault), {}))
 
 
 def question_key(example: Example, shown: Sequence[str] = ()) -> str:
@@ -74,86 +107,120 @@ def question_key(example: Example, shown: Sequence[str] = ()) -> str:
     return content_id(example.input, *(example.meta[column] for column in shown))
 
 
-def _example(row: Cells, columns: Columns) -> Example:
-    def cell(column: str) -> str:
-        if column not in row.values:
-            raise TaskError(f"{row.place}: there is no column {column!r}; {nearest(column, row.values)}")
-        if not row.values[column].strip():
-            raise TaskError(f"{row.place}: the column {column!r} must not be empty; fill it or remove the row")
-        return row.values[column]
+def skipped(faults: Sequence[str]) -> Iterator[str]:
+    """What to say of bad rows: how many, and the first ones by their place."""
+    if faults:
+        more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+        yield f"{len(faults)} bad rows were skipped: {'; '.join(faults[:5])}{more}"
 
-    lacks_target = columns.target_may_lack and not row.values.get(columns.target, "").strip()
-    question, target = cell(columns.input), "" if lacks_target else cell(columns.target).strip()
+
+def _example(row: Record, columns: Columns) -> Example:
+    if row.fault:
+        raise TaskError(row.fault)
+    values = {column: as_text(value) for column, value in row.values.items()}
+
+    def cell(column: str) -> str:
+        if column not in values:
+            raise TaskError(f"{row.place}: there is no column {column!r}; {nearest(column, values)}")
+        if not values[column].strip():
+            number = list(values).index(column) + 1
+            raise TaskError(
+                f"{row.place}, column {number}: the column {column!r} must not be empty; fill it or remove the row"
+            )
+        return values[column]
+
+    lacks_target = columns.target_may_lack and not values.get(columns.target, "").strip()
+    question = cell(columns.input)
+    target, *further = [""] if lacks_target else _targets(row.values.get(columns.target), cell(columns.target))
     shown = [cell(column) for column in columns.shown]
     name = cell(columns.id).strip() if columns.id is not None else content_id(question, *shown, target)
     used = {columns.input, columns.target, columns.id} - set(columns.shown)
-    return Example(name, question, target, {k: v for k, v in row.values.items() if k not in used})
+    meta = {k: v for k, v in values.items() if k not in used}
+    return Example(name, question, target, with_references(meta, further))
 
 
-def _refuse_duplicates(rows: Iterable[Cells], column: str) -> None:
-    places: dict[str, str] = {}
-    for row in rows:
-        name = row.values[column].strip()
-        if name in places:
-            raise TaskError(
-                f"{row.place}: ids must differ, got {name!r}, which {places[name]} has too; correct one of them or "
-                f"leave the id column out"
-            )
-        places[name] = row.place
+def _targets(value: Any, text: str) -> list[str]:
+    """The right answers: of a list any, else the text."""
+    if not isinstance(value, list | tuple):
+        return [text.strip()]
+    return [answer for each in value if (answer := as_text(each).strip())]
 
 
 # -- formats --------------------------------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> Iterator[Cells]:
+def records(data: str | Path | Rows, lenient: bool = False) -> Iterator[Record]:
+    """The rows of a file or from Python; `lenient` reads on after bytes that are no UTF-8, as faults of their rows."""
+    if not isinstance(data, str | Path):
+        return (_record(row, f"row {number}") for number, row in enumerate(rows_of(data), 1))
+    path = Path(data)
     if not is_data_file(path):
         raise TaskError(f"a data file must be one of {', '.join(_SUFFIXES)}, got {str(path)!r}; convert or rename it")
-    text = _text(path)
+    if path.suffix.lower() == ".parquet":
+        _must_exist(path)
+        return (_record(row, f"{path}, row {number}") for number, row in enumerate(parquet_rows(path), 1))
+    text = read_text(path, lenient)
     match path.suffix.lower():
         case ".jsonl":
-            return _jsonl(path, text)
+            return jsonl(path, text)
         case ".json":
             return _json(path, text)
         case suffix:
-            return _csv(path, text, "\t" if suffix == ".tsv" else ",")
+            return delimited(path, text, "\t" if suffix == ".tsv" else ",")
 
 
-def _text(path: Path) -> str:
-    if not path.is_file():
-        near = path.parent.iterdir() if path.parent.is_dir() else ()
-        files = [str(path.parent / each.name) for each in near if is_data_file(each)]
-        hint = nearest(str(path), files) if files else f"there is no data file in {str(path.parent)!r}"
-        raise TaskError(f"a data file must exist, got {str(path)!r}; {hint}")
+def _must_exist(path: Path) -> None:
+    if path.is_file():
+        return
+    near = path.parent.iterdir() if path.parent.is_dir() else ()
+    files = [str(path.parent / each.name) for each in near if is_data_file(each)]
+    hint = nearest(str(path), files) if files else f"there is no data file in {str(path.parent)!r}"
+    raise TaskError(f"a data file must exist, got {str(path)!r}; {hint}")
+
+
+def read_text(path: Path, lenient: bool = False) -> str:
+    """The text of a file; where `lenient`, bytes that are no UTF-8 become lone surrogates."""
+    _must_exist(path)
+    content = path.read_bytes()
+    if lenient:
+        return content.decode("utf-8-sig", "surrogateescape")
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
         raise TaskError(
             f"a data file must be UTF-8 text, got byte 0x{error.object[error.start]:02x} at offset {error.start} of "
-            f"{str(path)!r}; save it as UTF-8"
+            f"{str(path)!r}, line {line}; save it as UTF-8"
         ) from None
 
 
-def _csv(path: Path, text: str, delimiter: str) -> Iterator[Cells]:
+def delimited(path: Path, text: str, delimiter: str, names: Sequence[str] = ()) -> Iterator[Record]:
+    """Rows of CSV text; without `names` for the columns, the first row has them."""
     reader = csv.reader(_lines(text), delimiter=delimiter, strict=True)
-    name = "tab" if delimiter == "\t" else "comma"
-    header: list[str] = []
+    name = {"\t": "tab", ";": "semicolon"}.get(delimiter, "comma")
+    header = list(names)
     line = 1
-    try:
-        for fields in reader:
-            place, line = f"{path}, line {line}", reader.line_num + 1
-            if not fields:
-                continue
-            if not header:
-                header = _header(fields, place)
-            elif len(fields) != len(header):
-                raise TaskError(
-                    f"{place}: a row has as many fields as the header, {len(header)}, got {len(fields)}; quote fields "
-                    f"that hold a {name}"
-                )
-            else:
-                yield Cells(place, dict(zip(header, fields, strict=True)))
-    except csv.Error as error:
-        raise TaskError(f"{path}, line {line}: {error}; check the quotes") from None
+    while True:
+        place = f"{path}, line {line}"
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            fault = f"{place}: {error}; check the quotes"
+            line = reader.line_num + 1
+            yield Record(place, {}, fault)
+            continue
+        line = reader.line_num + 1
+        if fields is None:
+            return
+        if not fields:
+            continue
+        if not header:
+            header = _header(fields, place)
+        elif len(fields) != len(header):
+            fault = f"{place}: a row has as many fields as the header, {len(header)}, got {len(fields)}; "
+            yield Record(place, {}, f"{fault}quote fields that hold a {name}")
+        else:
+            yield _record(dict(zip(header, fields, strict=True)), place)
 
 
 def _lines(text: str) -> Iterator[str]:
@@ -175,22 +242,42 @@ def _header(fields: Sequence[str], place: str) -> list[str]:
     return names
 
 
-def _jsonl(path: Path, text: str) -> Iterator[Cells]:
+def jsonl(path: Path, text: str) -> Iterator[Record]:
+    """Rows of text with one JSON object a line."""
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             place = f"{path}, line {number}"
-            yield _cells(_parsed(line, place), place)
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                fault = f"{place}: not JSON, {error.msg} at character {error.colno}; correct the line"
+                yield Record(place, {}, fault)
+            else:
+                yield _record(row, place)
 
 
-def _json(path: Path, text: str) -> Iterator[Cells]:
+def parsed_json(path: Path, text: str) -> Any:
+    """The value of a JSON file."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise TaskError(
+            f"{path}, line {error.lineno}: not JSON, {error.msg} at character {error.colno}; correct the line"
+        ) from None
+
+
+def listed(path: Path, rows: Sequence[Any]) -> Iterator[Record]:
+    """Rows of a list in a file."""
+    return (_record(row, f"{path}, row {number}") for number, row in enumerate(rows, 1))
+
+
+def _json(path: Path, text: str) -> Iterator[Record]:
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":
-            return _jsonl(path, text)
-        raise TaskError(
-            f"{path}, line {error.lineno}: not JSON, {error.msg} at character {error.colno}; correct the line"
-        ) from None
+            return jsonl(path, text)
+        content = parsed_json(path, text)
     if isinstance(content, dict):
         lists = {key: value for key, value in content.items() if isinstance(value, list)}
         if len(lists) != 1:
@@ -200,32 +287,29 @@ def _json(path: Path, text: str) -> Iterator[Cells]:
         content = next(iter(lists.values()))
     if not isinstance(content, list):
         raise TaskError(f"{path}: JSON data is a list of objects, got {type(content).__name__}; write [{{...}}, ...]")
-    return (_cells(row, f"{path}, row {number}") for number, row in enumerate(content, 1))
+    return listed(path, content)
 
 
-def _parsed(text: str, place: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise TaskError(f"{place}: not JSON, {error.msg} at character {error.colno}; correct the line") from None
-
-
-def _given(rows: Rows) -> Iterator[Cells]:
-    return (_cells(row, f"row {number}") for number, row in enumerate(rows, 1))
-
-
-def _cells(row: Any, place: str) -> Cells:
+def _record(row: Any, place: str) -> Record:
     if not isinstance(row, Mapping):
-        raise TaskError(f'{place}: a row is an object of columns, got {type(row).__name__}; write {{"input": ...}}')
-    return Cells(place, {str(column): _as_text(value) for column, value in row.items()})
+        got = type(row).__name__
+        return Record(place, {}, f'{place}: a row is an object of columns, got {got}; write {{"input": ...}}')
+    values = {str(column): value for column, value in row.items()}
+    for number, (column, value) in enumerate(values.items(), 1):
+        if isinstance(value, str) and _SURROGATE.search(value):
+            fault = f"{place}, column {number}: {column!r} must be UTF-8 text and is not; save it as UTF-8"
+            return Record(place, {}, fault)
+    return Record(place, values)
 
 
-def _as_text(value: Any) -> str:
-    """Text as it is, numbers as written, a list of texts as lines, None as nothing, anything else as JSON."""
+def as_text(value: Any) -> str:
+    """Text as it is, numbers as written, a list of texts as lines, None as nothing, lists and objects as JSON."""
     if value is None:
         return ""
     if isinstance(value, str | bool | int | float):
         return str(value)
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
         return "\n".join(value)
-    return json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, list | tuple | Mapping):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)

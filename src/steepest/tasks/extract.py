@@ -1,18 +1,18 @@
-"""Pulling an answer out of prose: statements that give one, numbers, labels.
+"""Pulling an answer out of prose: the statements that give one, what is marked, free text.
 
-Everything here works on text in which full-width characters, LaTeX spacing and escapes were made plain, and says
-where it found something, so that the last statement wins.
+Everything here works on text in which full-width characters, LaTeX spacing and escapes were made plain, and keeps the
+order of what it finds, so that the last statement wins. Numbers and labels have modules of their own.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from fractions import Fraction
+from dataclasses import dataclass
 
 _PLAIN: dict[int, str] = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 _PLAIN |= {ord("\u3000"): " ", ord("。"): ". ", ord("、"): ", ", ord("’"): "'"}
 _PLAIN |= dict.fromkeys(map(ord, "\u2212\u2010\u2011"), "-")
+_WIDE_COMMA = re.compile(r"，(?![0-9\uff10-\uff19]{3}(?![0-9\uff10-\uff19]))")
 _REWRITTEN = (
     (re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}"), r"\1/\2"),
     (re.compile(r"\{,\}"), ","),
@@ -29,7 +29,7 @@ _REWRITTEN = (
 
 def plain(text: str) -> str:
     """The text with full-width digits and punctuation, LaTeX fractions, spacing and escapes, answer tags made plain."""
-    text = text.translate(_PLAIN)
+    text = _WIDE_COMMA.sub(", ", text).translate(_PLAIN)
     for pattern, replacement in _REWRITTEN:
         text = pattern.sub(replacement, text)
     return text
@@ -38,21 +38,57 @@ def plain(text: str) -> str:
 # -- statements -----------------------------------------------------------------------------------------------------
 
 _MARKER = re.compile(
-    r"\banswers?\b(?:\s*\([^()\n]*\))?(?:\s+(?:to|for|of|here|choice|option)\b[^.:=\n]{0,80}?)?[*_\s\"']*"
-    r"(?:\b(?:is|are|would\s+be|will\s+be|must\s+be|should\s+be)\b(?!\s+not\b)|[:=])[*_\s:]*"
-    r"|答案(?:应该|應該)?[*_\s]*(?:是|为|為|:|=)[*_\s:]*(?!不)"
+    r"\b(?:answers?|correct\s+(?:option|choice|label))\b(?:\s*\([^()\n]*\))?"
+    r"(?:\s+(?:to|for|of|here|choice|option)\b[^.:=\n]{0,80}?|,[^.,:=\n]{1,40},)?[*_\s\"']*"
+    r"(?:\b(?:is|are|would\s+be|will\s+be|must(?:\s+therefore)?\s+be|should\s+be|has\s+to\s+be)\b(?!\s+not\b)|[:=])"
+    r"[*_\s:]*(?:(?:therefore|thus|then|hence|clearly|actually|simply|indeed),?[ \t]+(?=\S))?"
+    r"|\bans\s*[:=.]\s*"
+    r"|答案(?:应该|應該|应|應|就)?[*_\s]*(?:是|为|為|选|選|:|=)[*_\s:]*(?!不)"
+    r"|(?<![不可被候备如果若])(?:选择|選擇|选|選)[*_\s:]*(?=[A-Z(\[])"
     r"|^[ \t]*####[ \t]*",
     re.IGNORECASE | re.MULTILINE,
 )
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
-_MARKED = re.compile(r"\*\*([^*\n]+)\*\*|(?<![\w$])\$([^$\n]+)\$(?![\w$])|__([^_\n]+)__")
+_CORRECTION = re.compile(
+    r"(?:\b(?:wait|no|sorry|oops|hmm+|correction|actually|rather|i\s+meant?|scratch\s+that|on\s+second\s+thoughts?"
+    r"|make\s+that|let\s+me\s+correct\s+(?:that|this|myself))\b[\s,:;.!*…\u2014\u2013-]*)+"
+    r"(?P<is>(?:it|that|this|the\s+(?:\w+\s+)?(?:result|total|value|number|one))"
+    r"(?:'s|\s+is|\s+should\s+be|\s+must\s+be)\s+(?:actually\s+|really\s+)?)?"
+    r"|(?P<be>\b(?:it|that|this)\s+(?:should|must)\s+(?:actually\s+)?(?:be|have\s+been)\s+|(?<=[.!?\n]\s)So,?\s+it(?:'s|\s+is)\s+)"
+    r"|(?:(?:不对|不對|等等|等一下|更正|错了|錯了|说错了|抱歉)[\s,:;.!]*)+(?P<shi>(?:应该|應該|应|結果|结果)?(?:是|为|為|选|選)[\s:]*)?"
+    r"|(?P<ying>(?:应该|應該|应当)(?:是|为|為|选|選)|应为)[\s:]*",
+    re.IGNORECASE,
+)
+_BREAK = re.compile(r"[.!?;*)}\u2026\u2014]\s*$|(?<=[^:\s])[ \t]*\n\s*$")
+_WAIT = re.compile(r"wait|sorry|oops|i\s+mean|scratch|on\s+second|[^a-z]", re.IGNORECASE)
+"""What takes an answer back even in the middle of a sentence."""
+_MARKED = re.compile(r"\*\*((?:[^*\n]|(?<=\w)\*(?=\w))+)\*\*|(?<![\w$])\$([^$\n]+)\$(?![\w$])|__([^_\n]+)__")
 
 
-def statements(text: str) -> list[str]:
-    """What follows each "answer is", "Answer:", "####" or stands in each \\boxed{}, in order of appearance."""
-    found = [(m.end(), text[m.end() :]) for m in _MARKER.finditer(text)]
-    found += [(m.end(), _braced(text, m.end())) for m in _BOXED.finditer(text)]
-    return [statement for _, statement in sorted(found)]
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A place where an output gives its answer: the text from there on."""
+
+    text: str
+    is_correction: bool = False
+    """Whether it takes back an earlier one: "Wait, 7", "Actually, it is 7". The answer must follow at once."""
+    is_direct: bool = False
+    """Whether a correction lacks "it is": then the answer must stand alone, for more may follow "Wait,"."""
+
+
+def statements(text: str) -> list[Statement]:
+    """What follows each "answer is", "Answer:", "####" or stands in each \\boxed{}, and later corrections, in order."""
+    found = [(m.end(), Statement(text[m.end() :])) for m in _MARKER.finditer(text)]
+    found += [(m.end(), Statement(_braced(text, m.end()))) for m in _BOXED.finditer(text)]
+    if not found:
+        return []
+    first = min(position for position, _ in found)
+    found += [
+        (m.end(), Statement(text[m.end() :], True, not any(m.group("is", "be", "shi", "ying"))))
+        for m in _CORRECTION.finditer(text, first)
+        if _BREAK.search(text[max(0, m.start() - 20) : m.start()]) or _WAIT.match(text, m.start())
+    ]
+    return [statement for _, statement in sorted(found, key=lambda item: item[0])]
 
 
 def _braced(text: str, start: int) -> str:
@@ -70,154 +106,33 @@ def marked(text: str) -> list[str]:
     return [next(part for part in m.groups() if part is not None).strip() for m in _MARKED.finditer(text)]
 
 
+_ABSTENTION = re.compile(
+    r"(?:(?:\bcan\s?not|\bcan't|\bcould\s?n[o']t|\bcould\s+not|\bunable\s+to|\bimpossible\s+to|\bnot\s+possible\s+to"
+    r"|\bno\s+way\s+(?:to|of))\s+(?:be\s+)?(?:\w+ly\s+)?(?:determin|answer|solv|say|tell|know|comput|calculat|find|conclude|decid|choos)\w*"
+    r"|\b(?:not\s+enough|insufficient|too\s+little)\s+(?:information|data|detail)"
+    r"|\b(?:do\s+not|don't)\s+(?:know|have\s+enough)"
+    r"|无法(?:确定|回答|判断|计算|得出|作答)|無法(?:確定|回答|判斷|計算)|不能(?:确定|判断)|不知道|不清楚|信息不足|条件不足)"
+    r"[^.!?;:\n]*?(?=\bbut\b|\bso\b|,\s*(?:therefore|thus|hence|yet|所以|因此|故|选|可能)|但|[.!?;:\n]|$)",
+    re.IGNORECASE,
+)
+
+
+def after_abstention(text: str) -> str:
+    """What follows the last "cannot be determined" and its like; all of it where there is none."""
+    abstentions = list(_ABSTENTION.finditer(text))
+    return text[abstentions[-1].end() :] if abstentions else text
+
+
+def first_line(text: str) -> str:
+    """The first line that holds something."""
+    return next((line for line in text.splitlines() if line.strip(" *_$\t")), "")
+
+
 def clause(text: str) -> str:
     """The first line that holds something, up to the end of its first sentence."""
-    line = next((line for line in text.splitlines() if line.strip(" *_$\t")), "")
+    line = first_line(text)
     end = re.search(r"(?<=[\w\])}\"'*$]{3})[.!?;](?=\s)|(?<=[\d\u3040-\u9fff])[.!?;](?=\s)|\s\.(?=\s|$)", line)
     return line[: end.start()] if end else line
-
-
-# -- numbers --------------------------------------------------------------------------------------------------------
-
-_DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
-_DECIMAL = rf"(?:{_DIGITS}(?:\.[0-9]+)?|\.[0-9]+)"
-_NUMBER = re.compile(
-    rf"(?<![A-Za-z0-9_.])(?<![0-9]/)(?P<sign>(?<![\w)])[-+])?(?:[$€£¥]\s?)?(?P<inner>(?<=[$€£¥])-)?"
-    rf"(?:(?P<whole>[0-9]+)\s+(?=[0-9]+/[0-9]))?(?P<value>{_DECIMAL})"
-    rf"(?:[eE](?P<power>[-+]?[0-9]{{1,3}})\b|\s*(?:×|x|\*)\s*10\^\{{?(?P<ten>[-+]?[0-9]{{1,3}})\}}?)?"
-    rf"(?:\s?/\s?(?P<under>0*[1-9][0-9]*)(?![0-9.,]*[0-9/]))?"
-)
-_UNIT = re.compile(r"\s*(?:[%°]?\s*[A-Za-zµ°²³$€£¥\u3040-\u9fff]*(?:[ /-][A-Za-z²³]+){0,3})?\s*[.!]?\s*")
-_WORKING = re.compile(r"(?:(?:[0-9\s.,+*/×÷·x()$%^-]*|\s*\$?[A-Za-z]\w{0,12}\s*)=\s*)+")
-
-
-def number(text: str) -> str | None:
-    """The first number in the text, in canonical form; after a chain of equations, the result of the last."""
-    working = _WORKING.match(text)
-    match = _NUMBER.search(text, working.end() if working else 0) or _NUMBER.search(text)
-    return _canonical(match) if match else None
-
-
-def last_number(text: str) -> str | None:
-    """The last number in the text, in canonical form."""
-    numbers = list(_NUMBER.finditer(text))
-    return _canonical(numbers[-1]) if numbers else None
-
-
-def whole_number(text: str) -> str | None:
-    """The number that the text consists of, at most with a currency sign before and a unit behind it."""
-    text = text.strip(" \t\n*$")
-    text = re.sub(r"^[A-Za-z]\s*=\s*", "", text)
-    match = _NUMBER.match(text)
-    return _canonical(match) if match and _UNIT.fullmatch(text, match.end()) else None
-
-
-def _canonical(match: re.Match[str]) -> str:
-    """Digits, sign and point only; a fraction in lowest terms."""
-    value = Fraction(match["value"].replace(",", "")) * Fraction(10) ** int(match["power"] or match["ten"] or 0)
-    if match["under"]:
-        value = value / int(match["under"]) + int(match["whole"] or 0)
-    if "-" in f"{match['sign']}{match['inner']}":
-        value = -value
-    return written(value)
-
-
-def written(value: Fraction) -> str:
-    """A fraction as a decimal where that is exact, else as numerator/denominator."""
-    places = 0
-    while places < 30 and (value * 10**places).denominator != 1:
-        places += 1
-    if places == 30:
-        return str(value)
-    digits = str(abs(value.numerator * 10**places // value.denominator)).rjust(places + 1, "0")
-    sign = "-" if value < 0 else ""
-    return sign + (f"{digits[:-places]}.{digits[-places:]}" if places else digits)
-
-
-# -- labels ---------------------------------------------------------------------------------------------------------
-
-_LETTER = re.compile(r"[(\[]?([A-Za-z])[)\]]?\.?")
-_WORD = r"[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
-_NOT = r"(?<!\bnot\s)(?<!n't\s)(?<!\bnot\s[\"'*(])(?<!不)(?<!不是)(?<!非)"
-
-
-def letter(label: str) -> str | None:
-    """The option letter that a label such as "(A)", "A." or "b" stands for, as a capital."""
-    match = _LETTER.fullmatch(label.strip())
-    return match[1].upper() if match else None
-
-
-def mentions(text: str, labels: Sequence[str]) -> list[str]:
-    """The labels that stand in the text as words of their own and are not negated, in order of appearance."""
-    found: list[tuple[int, str]] = []
-    letters = {mark: label for label in labels if (mark := letter(label))}
-    if letters:
-        found += [(m.start(), letters[_mark(m)]) for m in _lettered(letters).finditer(text)]
-    by_text = {" ".join(label.casefold().split()): label for label in labels if not letter(label)}
-    if by_text:
-        found += [(m.start(), by_text[" ".join(m[1].casefold().split())]) for m in _worded(by_text).finditer(text)]
-    return [label for _, label in sorted(found, key=lambda item: item[0])]
-
-
-def leading(text: str, labels: Sequence[str]) -> str | None:
-    """The label that the text begins with, whatever follows it."""
-    opening = r"[\s*_$\"'`]*"
-    letters = {mark: label for label in labels if (mark := letter(label))}
-    if letters:
-        capitals = "".join(letters)
-        match = re.match(
-            rf"{opening}(?:[(\[]([{capitals + capitals.lower()}])[)\]]|([{capitals}])(?!['\w])"
-            rf"|([{capitals.lower()}])(?={opening}(?:[.,;:)\]]|$)))",
-            text,
-        )
-        if match:
-            return letters[_mark(match)]
-    by_text = {" ".join(label.casefold().split()): label for label in labels if not letter(label)}
-    for folded_label in sorted(by_text, key=len, reverse=True):
-        if re.match(opening + r"\s+".join(map(_edged, folded_label.split(" "))), text, re.IGNORECASE):
-            return by_text[folded_label]
-    return None
-
-
-def _mark(match: re.Match[str]) -> str:
-    return next(group for group in match.groups() if group).upper()
-
-
-def _lettered(letters: Iterable[str]) -> re.Pattern[str]:
-    """(a), [A], "option b" in either case; a bare A only as a capital that no lower-case word follows."""
-    capitals = "".join(letters)
-    either = capitals + capitals.lower()
-    return re.compile(
-        rf"{_NOT}(?:(?<!\w)[(\[]([{either}])[)\]]"
-        rf"|\b(?:[Oo]ption|[Cc]hoice|选项|選項)\s+([{either}])(?!\w)"
-        rf"|(?<![\w'&/-])([{capitals}])(?!['\w&/-])(?!\s+[a-z]))"
-    )
-
-
-def _worded(labels: Iterable[str]) -> re.Pattern[str]:
-    """Whole words, the longest label first; scripts without spaces between words need no edge."""
-    longest = sorted(labels, key=len, reverse=True)
-    either = "|".join(r"\s+".join(map(_edged, label.split(" "))) + _noun(label) for label in longest)
-    return re.compile(rf"{_NOT}({either})", re.IGNORECASE)
-
-
-def _noun(label: str) -> str:
-    """A "no" before a noun is no answer."""
-    return r"(?!\s+(?-i:[a-z]))" if label == "no" else ""
-
-
-def _edged(word: str) -> str:
-    before = rf"(?<!{_WORD})" if re.match(_WORD, word[0]) else ""
-    after = rf"(?!{_WORD})" if re.match(_WORD, word[-1]) else ""
-    return before + re.escape(word) + after
-
-
-_OPTION = re.compile(r"^[ \t]*[(\[]?([A-Z])[)\].:][ \t]+(.+?)[ \t]*$", re.MULTILINE)
-
-
-def options(question: str) -> dict[str, str]:
-    """Lettered options of a question, one a line: letter -> text."""
-    return {m[1]: m[2] for m in _OPTION.finditer(plain(question))}
 
 
 # -- free text ------------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ GRADED = MetaPrompt(
     zh="从 0（完全不符合）到 {top}（完全符合）的整数",
 )
 
-_NUMBER = re.compile(r"(\d+)(?:\.0+)?(?:\s*(?:/|out of)\s*(\d+))?\.?")
+_NUMBER = re.compile(r"(\d{1,9})(?:\.0+)?(?:\s*(?:/|out of)\s*(\d+))?\.?")
 
 
 @dataclass(frozen=True, slots=True)

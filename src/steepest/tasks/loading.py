@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from steepest import codec
 from steepest.errors import TaskError, nearest
-from steepest.tasks.datasets import Columns, Rows, first_columns, question_key, read_examples
+from steepest.tasks import benchmarks
+from steepest.tasks.datasets import Columns, Read, first_columns, question_key, read_rows, skipped
+from steepest.tasks.judge import Judge
 from steepest.tasks.metrics import Answer, extractor_of, gold_of, is_judge, open_metric
 from steepest.tasks.source import TaskSource, restore_task
 from steepest.tasks.splitting import Splits, split
-from steepest.tasks.task import Language, Task, Template, slots_of
+from steepest.tasks.tables import Rows
+from steepest.tasks.task import Language, Metric, Task, Template, slots_of
+from steepest.types import Example
 
 DEFAULT_TARGET = "target"
 BUNDLED: tuple[str, ...] = (
@@ -34,7 +38,7 @@ class TaskSpec:
     """A task as its user writes it down: the fields are the keys of a task file."""
 
     data: str | Path | Rows
-    """A .csv, .tsv, .jsonl or .json file, or rows given from Python."""
+    """A .csv, .tsv, .jsonl, .json or .parquet file, or rows given from Python: dicts, or a table."""
     name: str = ""
     """Empty: the name of the data file."""
     input: str | None = None
@@ -61,6 +65,8 @@ class TaskSpec:
     max_tokens: int = 256
     """Limit of one answer, reasoning included."""
     splits: Splits = Splits()
+    skip_bad_rows: bool = False
+    """Whether rows that cannot be used are left out and named in the notes, instead of being an error."""
     folder: Path = Path()
     """What relative paths are relative to."""
 
@@ -78,17 +84,28 @@ class TaskSpec:
         return (self.prompt,) if isinstance(self.prompt, str) else tuple(self.prompt)
 
 
-def load_task(task: str | Path | Rows | TaskSpec, prompt: str | None = None) -> TaskSource:
+def load_task(
+    task: str | Path | Rows | TaskSpec,
+    prompt: str | None = None,
+    *,
+    data_dir: str | Path | None = None,
+    skip_bad_rows: bool = False,
+) -> TaskSource:
     """The task that a name, a task file (.yaml), a run folder, rows or a spec describe. Raises TaskError.
 
-    Names are those of BUNDLED. Rows are mappings with the columns "input" and "target"; for other columns, layouts or
-    kinds of answer give a TaskSpec. A run folder gives the very rows of that run. `prompt` is an initial prompt
-    instead of the task's own.
+    Names are those of BUNDLED and of the benchmarks ("gsm8k", "bbh/navigate"), whose original files are looked for in
+    `data_dir`, or asked of the hub. Rows are mappings with the columns "input" and "target"; for other columns,
+    layouts or kinds of answer give a TaskSpec. A run folder gives the very rows of that run. `prompt` is an initial
+    prompt instead of the task's own. With `skip_bad_rows`, rows that cannot be used are left out and named in the
+    notes.
     """
     spec = _spec_of(task)
+    if data_dir is not None and (spec is not None or str(task) not in benchmarks.names()):
+        _refuse_folder(task)
     if spec is not None:
+        spec = replace(spec, skip_bad_rows=spec.skip_bad_rows or skip_bad_rows)
         return _from_spec(spec if prompt is None else replace(spec, prompt=prompt))
-    source = _named(str(task))
+    source = _named(str(task), data_dir, skip_bad_rows)
     return source if prompt is None else source.with_prompt(prompt)
 
 
@@ -102,18 +119,32 @@ def _spec_of(task: str | Path | Rows | TaskSpec) -> TaskSpec | None:
     return read_task_file(Path(task)) if is_file else None
 
 
-def _named(task: str) -> TaskSource:
-    """A bundled task, or that of a run."""
+def _refuse_folder(task: str | Path | Rows | TaskSpec) -> NoReturn:
+    name = repr(task) if isinstance(task, str) else "rows of your own"
+    hint = nearest(task, benchmarks.names()) if isinstance(task, str) else "leave it out"
+    raise TaskError(f"a folder of data is for a benchmark, got {name}; {hint}")
+
+
+def _named(task: str, data_dir: str | Path | None, skip_bad: bool) -> TaskSource:
+    """A bundled task, that of a run, or a benchmark."""
     if task in BUNDLED:
         from steepest import bundled
 
         return bundled.source(task)
     if (Path(task) / "run.json").is_file():
         return restore_task(Path(task))
+    if task.partition("/")[0] in benchmarks.stems():
+        return benchmarks.load(task, data_dir, skip_bad)
     raise TaskError(
-        f"a task is a name, a .yaml file or a run folder, got {task!r}; {nearest(task, BUNDLED)}; rows of "
-        f"your own are given as data, not as a task"
+        f"a task is a name, a .yaml file or a run folder, got {task!r}; {_near(task)}; rows of your own are given as "
+        f"data, not as a task"
     )
+
+
+def _near(task: str) -> str:
+    """The nearest name; where none is near, what to name instead of all of them."""
+    hint = nearest(task, [*BUNDLED, *benchmarks.names()])
+    return hint if hint.startswith("did") else f"known: {', '.join((*BUNDLED, *benchmarks.stems()))}"
 
 
 def read_task_file(path: Path) -> TaskSpec:
@@ -150,6 +181,9 @@ def _spec(content: Mapping[str, Any], path: Path) -> TaskSpec:
         )
     if "max_tokens" in content:
         values["max_tokens"] = codec.decode(int, content["max_tokens"], f"{path}: max_tokens", TaskError)
+    if "skip_bad_rows" in content:
+        where = f"{path}: skip_bad_rows"
+        values["skip_bad_rows"] = codec.decode(bool, content["skip_bad_rows"], where, TaskError)
     if "splits" in content:
         values["splits"] = _splits(content["splits"], path)
     if "prompt" in content:
@@ -174,10 +208,11 @@ def _from_spec(spec: TaskSpec) -> TaskSource:
     template, columns = _placed(spec, data)
     answer = {"judge": {"criteria": spec.criteria}} if spec.criteria else spec.answer
     may_lack = is_judge(answer) and (spec.target == DEFAULT_TARGET or spec.target in first_columns(data))
-    examples = read_examples(data, replace(columns, target_may_lack=may_lack))
-    metric = open_metric(answer, [example.target for example in examples], spec.folder)
-    examples = [replace(example, target=gold_of(metric, example.target)) for example in examples]
+    read = read_rows(data, replace(columns, target_may_lack=may_lack), spec.skip_bad_rows)
+    metric = open_metric(answer, [example.target for example in read.examples], spec.folder)
+    examples, faults = _with_gold(read, metric, spec)
     parts = split(examples, spec.splits, lambda example: question_key(example, columns.shown))
+    origin = str(data.resolve()) if isinstance(data, Path) else "rows"
     task = Task(
         name=spec.name or _name(spec.data),
         train=parts.train,
@@ -190,7 +225,20 @@ def _from_spec(spec: TaskSpec) -> TaskSource:
         language=language_of(example.input for example in examples) if spec.language == "auto" else spec.language,
         description=spec.description,
     )
-    return TaskSource(task, parts.test, str(Path(data).resolve()) if isinstance(data, Path) else "rows", parts.notes)
+    return TaskSource(task, parts.test, origin, (*skipped(faults), *parts.notes))
+
+
+def _with_gold(read: Read, metric: Metric | Judge, spec: TaskSpec) -> tuple[list[Example], list[str]]:
+    """The examples with bare answers for targets, and why rows were left out."""
+    examples, faults = [], list(read.faults)
+    for example, place in zip(read.examples, read.places, strict=True):
+        try:
+            examples.append(replace(example, target=gold_of(metric, example.target)))
+        except TaskError as error:
+            if not spec.skip_bad_rows:
+                raise TaskError(f"{place}, column {spec.target!r}: {error}") from None
+            faults.append(f"{place}, column {spec.target!r}: {error}")
+    return examples, faults
 
 
 def _placed(spec: TaskSpec, data: str | Path | Rows) -> tuple[Template, Columns]:

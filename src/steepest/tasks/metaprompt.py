@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from steepest.types import Response
 
 _SLOT = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_THOUGHT = re.compile(r"<(think|thinking|thought)>.*?</\1>", re.DOTALL | re.IGNORECASE)
+_THOUGHT = re.compile(r"<(think|thinking|thought)>", re.IGNORECASE)
 
 
 class Unusable(Exception):
@@ -37,16 +37,24 @@ class MetaPrompt:
 
 def spoken(text: str) -> str:
     """A reply without the thinking that some models write first; Unusable where the thinking never ends."""
-    said = _THOUGHT.sub("", text)
-    if re.search(r"<(think|thinking|thought)>", said, re.IGNORECASE):
-        raise Unusable("thinking only")
-    return said
+    said, end = "", 0
+    while start := _THOUGHT.search(text, end):
+        stop = re.compile(f"</{start[1]}>", re.IGNORECASE).search(text, start.end())
+        if stop is None:
+            raise Unusable("thinking only")
+        said, end = said + text[end : start.start()], stop.end()
+    return said + text[end:]
 
 
 def tagged(text: str, tag: str) -> list[str]:
     """Every closed span <tag>...</tag> of a reply, trimmed, blank ones left out."""
-    spans = re.findall(rf"<{tag}>(.*?)</{tag}>", spoken(text), re.DOTALL | re.IGNORECASE)
-    return [span.strip() for span in spans if span.strip()]
+    said, spans, end = spoken(text), [], 0
+    opening, closing = (re.compile(f"<{slash}{tag}>", re.IGNORECASE) for slash in ("", "/"))
+    # One pattern for both ends would read to the end of the text from every opening of a reply that closes none.
+    while (start := opening.search(said, end)) and (stop := closing.search(said, start.end())):
+        spans.append(said[start.end() : stop.start()].strip())
+        end = stop.end()
+    return [span for span in spans if span]
 
 
 def read_tagged(response: Response, tag: str) -> list[str]:

@@ -9,35 +9,20 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from steepest.codec import encode
+from steepest import codec
 from steepest.errors import TaskError, nearest
 from steepest.objects import find_object, full_name
 from steepest.tasks.answers import Choice, Number, Text, YesNo, infer, labels_of
 from steepest.tasks.judge import Judge, open_judge
+from steepest.tasks.similarity import F1, RougeL, SameSet
+from steepest.tasks.similarity import Contains as Contains
+from steepest.tasks.similarity import ExactMatch as ExactMatch
+from steepest.tasks.symbolic import Math
 from steepest.tasks.task import Judgement, Metric
 from steepest.types import Example
 
 Score = Callable[[Example, str], float | Judgement]
 """What a user's own metric is: a score in [0, 1], higher is better, alone or with the answer that it found."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExactMatch:
-    """The whole output is the target, white space at the ends aside."""
-
-    def __call__(self, example: Example, output: str) -> Judgement:
-        """1 where they are the same."""
-        return Judgement(float(output.strip() == example.target.strip()), output.strip() or None)
-
-
-@dataclass(frozen=True, slots=True)
-class Contains:
-    """The output holds the target somewhere, in any case."""
-
-    def __call__(self, example: Example, output: str) -> Judgement:
-        """1 where it does."""
-        held = example.target.strip().casefold() in output.casefold()
-        return Judgement(float(held), output.strip() or None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +34,24 @@ class Custom:
     """ "file.py:function", by which a run folder finds it again; "python:function" where it cannot."""
 
     def __call__(self, example: Example, output: str) -> Judgement:
-        """What the function says; where it gives a score alone, any output that is not blank counts as an answer."""
-        said = self.function(example, output)
-        judged = said if isinstance(said, Judgement) else Judgement(float(said), output.strip() or None)
+        """What the function says; where it gives a score alone, any output that is not blank counts as an answer.
+
+        Raises TaskError with the row where the function raises, or gives something else.
+        """
+        try:
+            said = self.function(example, output)
+            judged = said if isinstance(said, Judgement) else Judgement(float(said), output.strip() or None)
+        except Exception as error:
+            problem = " ".join(f"{type(error).__name__}: {error}".split())
+            raise TaskError(
+                f"a metric must give a score for every row, got {problem} from {self.name} on row {example.id!r}; "
+                f"correct the function or the row"
+            ) from error
         if not (math.isfinite(judged.score) and 0.0 <= judged.score <= 1.0):
-            raise TaskError(f"a metric's score must lie in [0, 1], got {judged.score} from {self.name}; rescale it")
+            raise TaskError(
+                f"a metric's score must lie in [0, 1], got {judged.score} from {self.name} on row {example.id!r}; "
+                f"rescale it"
+            )
         return judged
 
 
@@ -64,15 +62,23 @@ _NAMED: Mapping[str, type[Any]] = {
     "text": Text,
     "exact_match": ExactMatch,
     "contains": Contains,
+    "f1": F1,
+    "rouge_l": RougeL,
+    "set": SameSet,
+    "math": Math,
 }
 KINDS: tuple[str, ...] = ("auto", *_NAMED)
 """What `--answer` and a task file's `answer` may be, beside "file.py:function" and a judge."""
 
+_Asking = Number | Choice | YesNo | Text | Math
+"""Kinds that know how to ask for the answer alone, and which part of a target it is."""
+
 _PASSED = "python"
 
 Answer = str | Mapping[str, Any] | Score
-"""How a user says what counts as right: a name of KINDS, "choice:red,green,blue", "file.py:function", a spec such as
-{"use": "choice", "labels": [...]} or {"judge": {"criteria": "..."}}, or a function."""
+"""How a user says what counts as right: a name of KINDS, "choice:red,green,blue", "number:0.01", "file.py:function", a
+spec such as {"use": "choice", "labels": [...]}, {"number": {"tolerance": 0.01}} or {"judge": {"criteria": "..."}}, or
+a function."""
 
 
 def open_metric(answer: Answer, targets: Sequence[str] = (), folder: Path = Path()) -> Metric | Judge:
@@ -102,14 +108,14 @@ def write_answer(answer: Answer) -> str:
     if isinstance(answer, str):
         return answer
     flat = _flat(answer)
-    labels = ",".join(map(str, flat.get("labels", ())))
-    return f"{flat['use']}:{labels}" if labels else str(flat["use"])
+    detail = ",".join(map(str, flat.get("labels", ()))) or flat.get("tolerance")
+    return f"{flat['use']}:{detail}" if detail else str(flat["use"])
 
 
 def describe_metric(metric: Metric | Judge) -> dict[str, Any]:
     """The spec that `open_metric` makes the same metric from."""
     if isinstance(metric, Judge):
-        return {"use": "judge", **encode(metric)}
+        return {"use": "judge", **codec.encode(metric)}
     if isinstance(metric, Custom):
         return {"use": metric.name}
     for name, kind in _NAMED.items():
@@ -120,12 +126,12 @@ def describe_metric(metric: Metric | Judge) -> dict[str, Any]:
 
 def extractor_of(metric: Metric | Judge) -> str:
     """The text that asks for the answer alone; empty for metrics that judge the output as it is."""
-    return metric.extractor if isinstance(metric, Number | Choice | YesNo | Text) else ""
+    return metric.extractor if isinstance(metric, _Asking) else ""
 
 
 def gold_of(metric: Metric | Judge, target: str) -> str:
     """The bare answer in a target, such as the number behind a worked solution."""
-    return metric.gold(target) if isinstance(metric, Number | Choice | YesNo | Text) else target
+    return metric.gold(target) if isinstance(metric, _Asking) else target
 
 
 def is_judge(answer: Answer) -> bool:
@@ -134,16 +140,21 @@ def is_judge(answer: Answer) -> bool:
 
 
 def _flat(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """A spec with its kind under "use"; {"judge": {...}} is a judge's."""
-    judge = answer.get("judge")
-    return {"use": "judge", **judge} if len(answer) == 1 and isinstance(judge, Mapping) else dict(answer)
+    """A spec with its kind under "use"; {"number": {"tolerance": 0.01}} is short for that."""
+    if len(answer) == 1:
+        [(use, options)] = answer.items()
+        if isinstance(options, Mapping):
+            return {"use": use, **options}
+    return dict(answer)
 
 
 def _parsed(answer: str) -> dict[str, Any]:
-    """ "choice:red,green" as a spec; any other text is a name."""
+    """ "choice:red,green" and "number:0.01" as specs; any other text is a name."""
     use, colon, labels = answer.partition(":")
     if colon and use in ("choice", "yes_no"):
         return {"use": use, "labels": [label.strip() for label in labels.split(",")]}
+    if colon and use == "number":
+        return {"use": use, "tolerance": labels}
     return {"use": answer}
 
 
@@ -152,13 +163,23 @@ def _built(use: str, given: Mapping[str, Any], targets: Sequence[str]) -> Metric
     for key in given:
         if key not in known:
             raise TaskError(f"an unknown field {key!r} of the answer kind {use!r}; {nearest(key, known)}")
-    values = {key: tuple(map(str, v)) if isinstance(v, list | tuple) else str(v) for key, v in given.items()}
+    values = {key: _value(f"answer: {use}: {key}", str(known[key].type), value) for key, value in given.items()}
     if "labels" in known and "labels" not in values:
         values["labels"] = labels_of(targets)
     if use == "yes_no" and len(values["labels"]) != 2:
         raise TaskError(f"a yes_no answer has two labels, got {list(values['labels'])}; use choice")
     metric: Metric = _NAMED[use](**values)
     return metric
+
+
+def _value(place: str, type_name: str, value: Any) -> Any:
+    """What a field takes: a number where it wants one; labels and texts are text, whatever YAML made of them."""
+    if type_name == "float":
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise TaskError(f"{place} must be a number, got {value!r}; write for example 0.01") from None
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from steepest.errors import TaskError
 from steepest.types import Example
@@ -31,6 +32,31 @@ class Splits:
             raise TaskError(f"shares of train, dev and test must be positive and sum to 1, got {shares}; correct them")
         if min(self.most_train, self.most_dev, self.most_test) < FEWEST:
             raise TaskError(f"most_train, most_dev and most_test must be at least {FEWEST}; raise them")
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one split takes of a benchmark."""
+
+    part: str
+    """The part of the benchmark, as its files are divided: "train", "validation", "test"."""
+    rows: int
+    """So many, or its share of them where the part has fewer rows than the splits take of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How a benchmark is split: by its own parts and, inside a part, by hash or in the order of the file."""
+
+    train: Share
+    dev: Share
+    test: Share
+    by: Literal["hash", "order"] = "hash"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that are needed."""
+        return tuple(dict.fromkeys(share.part for share in (self.train, self.dev, self.test)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +90,55 @@ def split(examples: Sequence[Example], splits: Splits, question: Callable[[Examp
             f"each split needs at least {FEWEST} rows, got {counts} of {len(unique)} different rows; give more"
         )
     return Parts(tuple(rows["train"]), tuple(rows["dev"]), tuple(rows["test"]), tuple(notes))
+
+
+def split_parts(rows: Mapping[str, Sequence[Example]], shares: Shares, question: Callable[[Example], str]) -> Parts:
+    """Split a benchmark's parts; train, dev and test take their rows from a part in this order.
+
+    Rows that ask the same take the place of the first of them, so that they land in the same split; a row of train or
+    dev that asks what a row of another part's test asks is left out. Raises TaskError if a split is left with fewer
+    than two rows.
+    """
+    found: dict[str, list[Example]] = {}
+    notes: list[str] = []
+    for part in shares.parts:
+        unique = list({example.id: example for example in reversed(rows[part])}.values())[::-1]
+        notes += [f"{part}: {note}" for note in _notes(rows[part], unique, question)]
+        found |= _cut(part, rows[part], shares, question)
+    asked = {question(example) for example in found["test"]}
+    for name in ("train", "dev"):
+        fresh = [example for example in found[name] if question(example) not in asked]
+        if dropped := len(found[name]) - len(fresh):
+            notes.append(f"{dropped} rows of {name} ask what a test row asks and were left out")
+        found[name] = fresh
+    if min(map(len, found.values())) < FEWEST:
+        counts = ", ".join(f"{name} {len(part)}" for name, part in found.items())
+        raise TaskError(f"each split needs at least {FEWEST} rows, got {counts}; give the whole files")
+    return Parts(tuple(found["train"]), tuple(found["dev"]), tuple(found["test"]), tuple(notes))
+
+
+def _cut(
+    part: str, rows: Sequence[Example], shares: Shares, question: Callable[[Example], str]
+) -> dict[str, list[Example]]:
+    """The splits that take rows from one part, each row once; repeated rows keep their place in the order."""
+    takers = [(name, share.rows) for name, share in _named(shares) if share.part == part]
+    wanted = sum(count for _, count in takers)
+    ordered = list(rows) if shares.by == "order" else sorted(rows, key=lambda e: (_place(question(e)), e.id))
+    first: dict[str, int] = {}
+    for at, example in enumerate(ordered):
+        first.setdefault(question(example), at)
+    found: dict[str, list[Example]] = {}
+    low = taken = 0
+    for name, count in takers:
+        taken += count
+        high = round(taken * min(1.0, len(ordered) / wanted))
+        within = {example.id: example for example in ordered if low <= first[question(example)] < high}
+        found[name], low = list(within.values()), high
+    return found
+
+
+def _named(shares: Shares) -> tuple[tuple[str, Share], ...]:
+    return (("train", shares.train), ("dev", shares.dev), ("test", shares.test))
 
 
 def _notes(examples: Sequence[Example], unique: Sequence[Example], question: Callable[[Example], str]) -> Iterable[str]:

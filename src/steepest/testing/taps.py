@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from steepest.models import Bools, Generates, Gradient, Likelihood, Losses, Proposals, ScoresText, WhiteBox
-from steepest.types import ANSWER_LOSS, Objective, Prompt, Request, Response, Row
+from steepest.models import Bools, Gradient, Infills, Likelihood, Losses, Proposals, ScoresText, WhiteBox
+from steepest.types import ANSWER_LOSS, Infill, Objective, Prompt, Request, Response, Row
 
 
 class Crash(Exception):
@@ -31,27 +31,47 @@ class Tap:
 def tapped(model: Any, tap: Tap) -> Any:
     """`model`, its answers counted by `tap`, with the capabilities it has."""
     if isinstance(model, WhiteBox):
-        return TappedWhiteBox(model, tap)
-    return TappedScorer(model, tap) if isinstance(model, ScoresText) else TappedText(model, tap)
+        return (TappedInfillingWhiteBox if isinstance(model, Infills) else TappedWhiteBox)(model, tap)
+    if isinstance(model, ScoresText):
+        return (TappedInfillingScorer if isinstance(model, Infills) else TappedScorer)(model, tap)
+    return (TappedInfillingText if isinstance(model, Infills) else TappedText)(model, tap)
 
 
 @dataclass(frozen=True)
 class TappedText:
     """A tapped model that generates."""
 
-    model: Generates
+    model: Any
     tap: Tap
 
     @property
     def id(self) -> str:
         """Id of the model."""
-        return self.model.id
+        return str(self.model.id)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """Each answer is counted as it is given."""
         for index, response in self.model.generate(requests):
             self.tap.draw()
             yield index, response
+
+
+@dataclass(frozen=True)
+class TappedInfills:
+    """What a tapped model that fills gaps has besides."""
+
+    model: Any
+    tap: Tap
+
+    def infill(self, requests: Sequence[Infill]) -> Iterator[tuple[int, Response]]:
+        """Each answer is counted as it is given."""
+        for index, response in self.model.infill(requests):
+            self.tap.draw()
+            yield index, response
+
+
+class TappedInfillingText(TappedText, TappedInfills):
+    """A tapped model that generates and fills gaps."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +95,10 @@ class TappedScorer:
         self.tap.draw()
         found: list[Likelihood] = self.model.logprobs(pairs)
         return found
+
+
+class TappedInfillingScorer(TappedScorer, TappedInfills):
+    """A tapped model that generates, scores texts and fills gaps."""
 
 
 @dataclass(frozen=True)
@@ -140,3 +164,7 @@ class TappedWhiteBox:
         self.tap.draw()
         found: Losses = self.model.loss(rows, prompts, objective)
         return found
+
+
+class TappedInfillingWhiteBox(TappedWhiteBox, TappedInfills):
+    """A tapped model that generates, gives gradients and fills gaps."""

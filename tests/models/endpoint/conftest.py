@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from stub import Script, Stub, echo, running
 
-from steepest.models.endpoint import Endpoint, Settings
+from steepest.models.endpoint import Endpoint, Settings, open_endpoint
 from steepest.models.endpoint.limits import Backoff
 
 KEY = "sk-planted-0123456789abcdef"
@@ -46,6 +46,6 @@ def endpoint(stack: ExitStack) -> Open:
 
     def start(stub: Stub | str, **options: Any) -> Endpoint:
         url = stub if isinstance(stub, str) else stub.url
-        return stack.enter_context(closing(Endpoint(Settings("m", url, **options), Backoff(0.004, 0.05))))
+        return stack.enter_context(closing(open_endpoint(Settings("m", url, **options), Backoff(0.004, 0.05))))
 
     return start

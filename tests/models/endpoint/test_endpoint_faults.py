@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import socket
 import threading
 import time
 import traceback
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -272,3 +274,31 @@ def test_waits_grow_between_tries(serve: Serve, endpoint: Open) -> None:
     stub = serve(lambda asked: error(500, "boom", Retry_After="0.1") if asked.tries < 3 else echo(asked))
     assert all_right(dict(endpoint(stub).generate(asks(1))), 1)
     assert all(b.time - a.time >= 0.09 for a, b in pairwise(stub.asked))
+
+
+def test_an_error_of_all_waits_for_the_answers_under_way(serve: Serve, endpoint: Open) -> None:
+    spent = error(429, "You exceeded your current quota", "insufficient_quota")
+    stub = serve(lambda asked: spent if asked.number == 3 else replace(said(asked.text), delay=0.2))
+    answers: list[int] = []
+
+    def collect() -> None:
+        for index, _ in endpoint(stub, concurrency=4).generate(asks(40)):
+            answers.append(index)
+
+    assert "add credit" in refused(collect)
+    assert len(answers) == 3 and len(stub.asked) == 4
+
+
+def test_a_proxys_password_is_not_in_reasons(serve: Serve, endpoint: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def turn_away(server: socket.socket) -> None:
+        for _ in range(3):
+            connection, _ = server.accept()
+            connection.recv(9999)
+            connection.sendall(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
+            connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("https_proxy", f"http://me:pass9@127.0.0.1:{server.getsockname()[1]}")
+        threading.Thread(target=turn_away, args=(server,), daemon=True).start()
+        (answer,) = dict(endpoint("https://host.invalid/v1", retries=2).generate(asks(1))).values()
+    assert answer.finish == "failed" and "407" in answer.reason and "pass9" not in answer.reason

@@ -172,3 +172,25 @@ def test_no_limit_never_waits() -> None:
     bucket = Bucket(None)
     bucket.take(10**9)
     assert bucket.wait(0.0, 10**9) == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://host:99999/v1", "http://host:port/v1", "http://a..b/v1", f"http://{'a' * 64}.b/v1", "http://[::1/v1"]
+    + ["http://two words/v1", "http://host/v1\r\nX: y"],
+)
+def test_what_is_no_address_is_told_before_anything_is_sent(url: str) -> None:
+    with pytest.raises(ModelError, match="url") as caught:
+        open_model("openai:m", url=url)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_key_in_place_of_its_variable_is_not_repeated() -> None:
+    with pytest.raises(ModelError, match="key_env must be the name") as caught:
+        open_model("openai:m", key_env="sk-planted-42")
+    assert "sk-planted-42" not in str(caught.value)
+
+
+def test_a_word_instead_of_a_key_may_be_the_name_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "ollama")
+    assert open_model("openai:m@http://ollama:11434/v1").id == "openai:m@http://ollama:11434/v1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,15 @@ def train_tokenizer(template: str | None) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<|start|>", eos_token="<|end|>", chat_template=template
     )
+
+
+def save_filler(folder: Path, marks: Sequence[str]) -> Path:
+    """A llama whose tokenizer has tokens for gaps."""
+    tokenizer = train_tokenizer(TEMPLATE)
+    tokenizer.add_special_tokens({"additional_special_tokens": list(marks)})
+    build("llama", len(tokenizer), tokenizer.eos_token_id).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def build(name: str, width: int, ends: int) -> Any:

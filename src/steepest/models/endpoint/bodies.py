@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from steepest.models.endpoint.settings import Settings
-from steepest.types import Message, Prompt, Request
+from steepest.types import Infill, Message, Prompt, Request
 
 GO_ON = "Go on from exactly where your last message ends. Write only what comes next; repeat nothing."
 """The user's turn that asks for the rest of a begun answer, where the server cannot be told to go on with it."""
@@ -50,14 +50,26 @@ def conversation(settings: Settings, prompt: Prompt, open_end: bool) -> dict[str
 
 def generation(settings: Settings, request: Request) -> bytes:
     """The body of one request, with the plain fields that every server knows."""
-    body = {"model": settings.model, **conversation(settings, request.prompt, settings.prefill)}
-    body["temperature"] = request.temperature
-    body[settings.max_tokens_field] = request.max_tokens
+    body = {**conversation(settings, request.prompt, settings.prefill), **_sampling(settings, request)}
     if request.stop:
         body["stop"] = list(request.stop)
-    if settings.seeds and request.seed is not None:
-        body["seed"] = request.seed
     return encoded(settings, body)
+
+
+def infilling(settings: Settings, request: Infill) -> bytes:
+    """The body of one request to fill a gap, in the fields of OpenAI's first API."""
+    gap = {"prompt": request.gap.before, "suffix": request.gap.after}
+    return encoded(settings, {**gap, **_sampling(settings, request)})
+
+
+def _sampling(settings: Settings, request: Request | Infill) -> dict[str, Any]:
+    """The fields that say which model answers, how, and how long."""
+    fields = {
+        "model": settings.model,
+        "temperature": request.temperature,
+        settings.max_tokens_field: request.max_tokens,
+    }
+    return {**fields, "seed": request.seed} if settings.seeds and request.seed is not None else fields
 
 
 def encoded(settings: Settings, body: dict[str, Any]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from steepest.models.endpoint.limits import Backoff
 from steepest.models.endpoint.mistakes import all_failed
 from steepest.models.endpoint.replies import Refusal
 from steepest.models.endpoint.settings import Settings
-from steepest.types import Prompt, Request, Response
+from steepest.types import Infill, Prompt, Request, Response
 
 if TYPE_CHECKING:
     from steepest.models.endpoint.scoring import Scorer
@@ -51,23 +51,13 @@ class Endpoint:
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """See `Generates.generate`. Token counts are estimates where the server sends none."""
-        if not requests:
-            return
-        from steepest.models.endpoint.transport import Batch
-
         sizes = [bodies.prompt_bytes(request.prompt) for request in requests]
-        tokens = [size / 4 + request.max_tokens for size, request in zip(sizes, requests, strict=True)]
-        batch = Batch(
-            size=len(requests),
-            path=bodies.path_of(self._settings),
-            body=lambda i: bodies.generation(self._settings, requests[i]),
-            read=lambda i, data: self._read(requests[i], data, sizes[i]),
-            estimate=lambda i: tokens[i],
-            spent=lambda response: response.prompt_tokens + response.output_tokens,
+        yield from self._written(
+            requests,
+            sizes,
+            lambda i: bodies.generation(self._settings, requests[i]),
+            lambda i, data: self._read(requests[i], data, sizes[i]),
         )
-        with closing(self._opened().run(batch)) as outcomes:
-            for outcome in self._told(outcomes):
-                yield outcome.index, self._response(outcome.value)
 
     def logprobs(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Likelihood]:
         """See `ScoresText.logprobs`, and `scoring` for what servers must offer; ModelError where this one does not."""
@@ -90,6 +80,31 @@ class Endpoint:
                 self._closing()
             self._transport = self._closing = None
 
+    def _written(
+        self,
+        requests: Sequence[Request] | Sequence[Infill],
+        sizes: Sequence[int],
+        body: Callable[[int], bytes],
+        read: Callable[[int, bytes], Response],
+    ) -> Iterator[tuple[int, Response]]:
+        """What comes of requests of so many bytes, by functions of their index."""
+        if not requests:
+            return
+        from steepest.models.endpoint.transport import Batch
+
+        tokens = [size / 4 + requests[i].max_tokens for i, size in enumerate(sizes)]
+        batch = Batch(
+            size=len(requests),
+            path=bodies.path_of(self._settings),
+            body=body,
+            read=read,
+            estimate=lambda i: tokens[i],
+            spent=lambda response: response.prompt_tokens + response.output_tokens,
+        )
+        with closing(self._opened().run(batch)) as outcomes:
+            for outcome in self._told(outcomes):
+                yield outcome.index, self._response(outcome.value)
+
     def _opened(self) -> Transport:
         from steepest.models.endpoint.transport import Transport
 
@@ -100,7 +115,7 @@ class Endpoint:
             return self._transport
 
     def _read(self, request: Request, data: bytes, size: int) -> Response:
-        response = replies.response(data, request, size)
+        response = replies.response(data, request.stop, size)
         start = bodies.begun(request.prompt)
         if not start or self._settings.prefill or self._settings.api == "completions":
             return response

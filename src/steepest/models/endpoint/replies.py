@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from steepest.models.endpoint.limits import retry_after
-from steepest.types import Finish, Request, Response
+from steepest.types import Finish, Response
 
 Kind = Literal["again", "pause", "unreachable", "never", "misfit", "key", "place", "everyone"]
 """What a refusal means: try again; let the whole endpoint pause and try again; nobody is there; this request will
@@ -21,7 +21,7 @@ _OVERFLOW = re.compile(
     r"context.{0,3}(length|window|size)|maximum context|too many (input )?tokens|(prompt|input) is too long", re.I
 )
 _UNSUPPORTED = re.compile(
-    r"un(supported|known|recognized|expected)[ _](parameter|value|request argument|field)|extra inputs are not", re.I
+    r"un(supported|known|recognized|expected)[ _](param(eter)?|value|request argument|field)|extra inputs are not", re.I
 )
 _LONGEST_QUOTE = 300
 
@@ -64,7 +64,7 @@ def first_choice(body: Mapping[str, Any]) -> dict[str, Any]:
     return choices[0]
 
 
-def response(data: bytes, request: Request, prompt_bytes: int) -> Response:
+def response(data: bytes, stop: tuple[str, ...], prompt_bytes: int) -> Response:
     """The answer in a body of either API. Where the server counts no tokens, four bytes are taken for one."""
     body = parsed(data)
     choice = first_choice(body)
@@ -80,7 +80,7 @@ def response(data: bytes, request: Request, prompt_bytes: int) -> Response:
             raise Unusable("the server's answer has no text")
     if choice.get("finish_reason") == "content_filter" and not text:
         raise Unusable("the server's filter took the answer away", "misfit")
-    cut = _cut(_sound(text), request.stop)
+    cut = _cut(_sound(text), stop)
     usage = body.get("usage")
     counts = usage if isinstance(usage, dict) else {}
     read = _count(counts.get("prompt_tokens"), prompt_bytes)
@@ -96,7 +96,8 @@ def refusal(status: int, headers: Mapping[str, str], data: bytes) -> Refusal:
     if status == 429:
         spent = "insufficient_quota" in (error.get("code"), error.get("type"))
         return Refusal("everyone" if spent else "pause", reason, retry_after(headers.get("Retry-After")))
-    if status >= 500 or status in _AGAIN:
+    # llama.cpp says "Unsupported param" with a 500; asking again helps nobody.
+    if (status >= 500 and "unsupported param" not in said.lower()) or status in _AGAIN:
         return Refusal("again", reason, retry_after(headers.get("Retry-After")))
     if status in (401, 403):
         return Refusal("key", reason)

@@ -8,11 +8,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from steepest.errors import ModelError, nearest
 
 OPENAI = "https://api.openai.com/v1"
+_SHORTEST_KEY = 8
+"""Shorter ones are no secrets, but words such as "ollama" or "none" for servers that look at none."""
 _APIS = ("chat", "completions")
 _TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
 
@@ -63,11 +65,14 @@ class Settings:
             _check(fits, f"{name} must be above 0 a minute, or left out", rate)
         for name, flag in (("seeds", self.seeds), ("prefill", self.prefill)):
             _check(isinstance(flag, bool), f"{name} must be true or false", flag)
+        is_name = isinstance(self.key_env, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.key_env)
+        # Not repeated: it may be the key itself.
+        _check(bool(is_name), "key_env must be the name of an environment variable, letters, digits and underscores")
         key = self.key
         _check(key.isascii() and key.isprintable() and " " not in key, f"the key in {self.key_env} must be one word")
         if not key and _is_openai(self.url):
             raise ModelError(f"{self.url} needs a key, and the variable {self.key_env} is not set; export it")
-        if key and key in f"{self.url} {self.model} {self.extra}":
+        if len(key) >= _SHORTEST_KEY and key in f"{self.url} {self.model} {self.extra}":
             raise ModelError(
                 f"the key belongs in the environment only, got the one in {self.key_env} as part of the model's name, "
                 "url or extra; take it out there"
@@ -106,16 +111,29 @@ def default_url() -> str:
 
 def checked_url(url: str) -> str:
     """`url` without a slash at its end; ModelError, which does not repeat it, where it carries a password."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ModelError("a model's url must be readable, got one with a bracket out of place; correct it") from None
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ModelError(
             "a model's url must end with its path and carry no user, password or query, got one that does; "
             "put the key into the environment and name the variable with key_env"
         )
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ModelError(f"a model's url begins with http:// or https:// and a host, got {url!r}; correct it")
+    if not _is_address(parts) or not url.isprintable() or " " in url:
+        raise ModelError(
+            f"a model's url begins with http:// or https:// and a host, perhaps with a port, got {url!r}; correct it"
+        )
     # Pasted from the documentation of a server, the address often has the call's own path at its end.
     return re.sub(r"/(chat/completions|completions|embeddings|models)$", "", url.rstrip("/"))
+
+
+def _is_address(parts: SplitResult) -> bool:
+    try:
+        host, port = (parts.hostname or "").encode("idna"), parts.port
+    except ValueError:  # a label that is empty or too long, a port that is no number or too high
+        return False
+    return parts.scheme in ("http", "https") and bool(host) and port != 0
 
 
 def _fields(extra: Mapping[str, Any] | str) -> dict[str, Any]:

@@ -51,6 +51,8 @@ class Batch:
     later: dict[int, asyncio.TimerHandle] = field(default_factory=dict)
     """What waits for another try, by index."""
     is_over: bool = False
+    error: ModelError | None = None
+    """What ends it, once nothing is under way any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,8 @@ class Transport:
     async def _end(self) -> None:
         tasks = [task for batch in self._open for task in batch.tasks]
         for batch in list(self._open):
-            self._stop(batch, self._closed())
+            batch.outcomes.put(self._closed())
+            self._dismiss(batch)
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._session.close()
 
@@ -151,15 +154,20 @@ class Transport:
         self._send()
 
     def _stop(self, batch: Batch, why: ModelError) -> None:
-        batch.outcomes.put(why)
-        self._dismiss(batch)
+        """Ask no more; the error follows what is under way, whose answers may be paid for."""
+        batch.error = batch.error or why
+        self._hold(batch)
 
     def _dismiss(self, batch: Batch) -> None:
         if batch in self._open:
             self._open.remove(batch)
-        batch.is_over = True
         for task in batch.tasks:
             task.cancel()
+        self._hold(batch)
+
+    def _hold(self, batch: Batch) -> None:
+        """Start nothing more of a batch."""
+        batch.is_over = True
         for timer in batch.later.values():
             timer.cancel()
         self._repeating -= len(batch.later)
@@ -201,6 +209,8 @@ class Transport:
             elif delay is not None and not job.batch.is_over:
                 self._repeating += 1
                 job.batch.later[job.index] = self._loop.call_later(delay, self._repeat, job)
+        if job.batch.error is not None and not job.batch.tasks:
+            job.batch.outcomes.put(job.batch.error)
         self._send()
 
     def _repeat(self, job: _Job) -> None:
@@ -318,4 +328,6 @@ def _proxy(url: str) -> str | None:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientResponseError):  # its own words hold the url, a proxy's with the password
+        return f"HTTP {error.status} {error.message}"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

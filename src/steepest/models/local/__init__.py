@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def open_local(
+def open_local(  # size: every option has a default
     name_or_folder: str,
     *,
     device: str | None = None,
@@ -20,6 +20,7 @@ def open_local(
     threads: int | None = None,
     batch_tokens: int | None = None,
     trust_remote_code: bool = False,
+    infill: bool = False,
 ) -> LocalModel:
     """A causal language model from a folder or a Hugging Face id, frozen, with all capabilities.
 
@@ -31,11 +32,15 @@ def open_local(
         batch_tokens: How many tokens (prompt and answer, padding included) are decoded at once; forward and
             backward passes take a sixteenth of it. By default what fits comfortably. Lower it when memory runs out.
         trust_remote_code: Run code that the model's repository brings along.
+        infill: Have it fill gaps too, for models that were trained to, such as Qwen2.5-Coder's base models. That a
+            tokenizer has the tokens for it does not show it: Qwen3's has them as well.
 
     Raises:
-        ModelError: nothing to open, an unusable tokenizer, an unknown device or dtype, no torch installed.
+        ModelError: nothing to open, an unusable tokenizer, an unknown device or dtype, no torch installed, no tokens
+            for gaps.
     """
     try:
+        from steepest.models.local.infilling import InfillingModel
         from steepest.models.local.loading import load
         from steepest.models.local.model import LocalModel
     except ModuleNotFoundError as missing:
@@ -45,4 +50,5 @@ def open_local(
             f"local models need torch and transformers, got {missing}; pip install 'steepest[local]'"
         ) from missing
 
-    return LocalModel(load(name_or_folder, device, dtype, threads, batch_tokens, trust_remote_code))
+    kind = InfillingModel if infill else LocalModel
+    return kind(load(name_or_folder, device, dtype, threads, batch_tokens, trust_remote_code))

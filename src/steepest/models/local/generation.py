@@ -23,11 +23,17 @@ _IDLE = 0.25
 
 
 def generate(loaded: Loaded, layout: Layout, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
-    """Yield (index, response) as requests finish: shortest prompts first, in batches as large as fit.
+    """Yield (index, response) as requests finish."""
+    yield from go_on(loaded, layout, requests, layout.ids([layout.text(r.prompt) for r in requests]))
 
-    A prompt that leaves no room for a token is answered first, as failed.
+
+def go_on(
+    loaded: Loaded, layout: Layout, requests: Sequence[Request], prompts: Sequence[list[int]]
+) -> Iterator[tuple[int, Response]]:
+    """Yield (index, response) as these ids are gone on with: the shortest first, in batches as large as fit.
+
+    What leaves no room for a token is answered first, as failed.
     """
-    prompts = layout.ids([layout.text(r.prompt) for r in requests])
     for request in requests:
         if request.temperature > 0 and request.seed is None:
             raise ModelError(f"a sampled request needs a seed, got None at temperature {request.temperature}; give one")

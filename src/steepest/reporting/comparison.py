@@ -1,0 +1,375 @@
+"""Methods on tasks with seeds, as compare.json says it: what was asked for, and what the runs of all cells found."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from steepest import codec
+from steepest.errors import StateError
+from steepest.records import StepRecord
+from steepest.reporting import ranking
+from steepest.reporting.read import Tables, read_run
+from steepest.reporting.statistics import Interval, Verdict, paired_test, verdict
+from steepest.results import Estimate
+
+FORMAT = 1
+CELLS = "cells"
+"""Where the run folders are, in the folder of a comparison."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A method with its settings."""
+
+    label: str
+    method: Mapping[str, Any]
+    """The full spec, defaults included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A task on which contenders meet."""
+
+    name: str
+    origin: str
+    prompts: tuple[str, ...]
+    """Initial prompts; the first is the one to beat."""
+    rows: Mapping[str, int]
+    """Split -> rows."""
+    digest: str
+    """Of the rows and of everything else that decides a score, the prompts apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One contender on one task with one seed: one run."""
+
+    contender: str
+    task: str
+    seed: int
+    folder: str
+    """Name of its run folder."""
+
+    def __str__(self) -> str:
+        return f"{self.contender} on {self.task}, seed {self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What was asked for. Written before the first cell; a comparison goes on under the same setup only."""
+
+    contenders: tuple[Contender, ...]
+    tasks: tuple[Ground, ...]
+    seeds: tuple[int, ...]
+    limits: Mapping[str, int | float]
+    """Of every cell."""
+    models: Mapping[str, Mapping[str, Any]]
+    """Role -> name, options, id."""
+    prices: Mapping[str, Mapping[str, float]]
+    """Role -> dollars per million tokens, read and written."""
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the run of one cell found."""
+
+    cell: Cell
+    initial: Estimate
+    """On the test rows, as `best`."""
+    best: Estimate
+    verdict: Verdict
+    """Of the best prompt against the initial one."""
+    prompt: str
+    optimism: float
+    """Dev score of the chosen prompt minus its test score."""
+    expected_optimism: float
+    """What was to be expected of choosing the best of `candidates` on the dev rows alone."""
+    candidates: int
+    """Prompts among which dev rows chose: incumbents and the initial prompt."""
+    calls: int
+    tokens: int
+    dollars: float
+    seconds: float
+    steps: int
+    stopped: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A cell without a result, and why."""
+
+    cell: Cell
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One line of the leaderboard. Costs are means of the cells, of the search alone."""
+
+    contender: str
+    accuracy: Interval
+    """Mean score on test rows, over tasks, rows and seeds."""
+    rank: float
+    """Mean rank over the blocks; NaN where no block is complete."""
+    verdicts: Mapping[Verdict, int]
+    """Cells by their verdict against the initial prompt."""
+    wins: int
+    """Comparisons with another contender's prompt on the same rows that the paired test decides, at p < 0.05 each."""
+    ties: int
+    losses: int
+    optimism: float
+    expected_optimism: float
+    calls: float
+    tokens: float
+    dollars: float
+    seconds: float
+    cells: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two contenders over the blocks that both finished."""
+
+    first: str
+    second: str
+    difference: float
+    """Mean over the blocks of first minus second."""
+    p_value: float
+    """Two-sided, by flipping the signs of the blocks' differences: blocks are the units, so that luck of the search
+    counts."""
+    adjusted: float
+    """By Holm's method, over all pairs."""
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """Friedman's test over the blocks, and Nemenyi's critical difference."""
+
+    contenders: tuple[str, ...]
+    ranks: tuple[float, ...]
+    blocks: int
+    statistic: float
+    p_value: float
+    critical: float
+    cliques: tuple[tuple[str, ...], ...]
+    """Groups within which no difference is significant."""
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """What a contender had reached."""
+
+    at: float
+    score: float
+    """Mean over cells of the best dev score so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Best dev score against what the search had spent, mean over cells; each point holds until the next."""
+
+    contender: str
+    calls: tuple[CurvePoint, ...]
+    tokens: tuple[CurvePoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodComparison:
+    """What a comparison found."""
+
+    setup: Setup
+    standings: tuple[Standing, ...]
+    """Best mean score first."""
+    initial: Interval
+    """Of the initial prompts, over the tasks."""
+    pairs: tuple[Pair, ...]
+    ranks: Ranks | None
+    """None with one contender, or where no block is complete."""
+    curves: tuple[Curve, ...]
+    found: tuple[Found, ...]
+    failed: tuple[Failed, ...]
+    format: int = FORMAT
+    folder: Path = field(default=Path(), compare=False)
+    """Where it is; not part of the file."""
+
+    def to_json(self) -> codec.JSON:
+        """The content of compare.json."""
+        return codec.encode({name: getattr(self, name) for name in self.__slots__ if name != "folder"})
+
+
+def gather(folder: Path, setup: Setup, errors: Mapping[str, str]) -> MethodComparison:
+    """Read the runs of all cells; `errors` says, by folder name, why one has no result."""
+    runs = {cell: read_run(folder / CELLS / cell.folder) for cell in setup.cells if _is_finished(folder, cell)}
+    found = {cell: _found(cell, tables) for cell, tables in runs.items()}
+    scores = {cell: _scores(tables, "best") for cell, tables in runs.items()}
+    missing = [cell for cell in setup.cells if cell not in runs]
+    labels = [contender.label for contender in setup.contenders]
+    ranks = _ranks(labels, found)
+    standings = [_standing(label, found, scores, ranks) for label in labels if any(c.contender == label for c in runs)]
+    return MethodComparison(
+        setup=setup,
+        standings=tuple(sorted(standings, key=lambda line: (-line.accuracy.mean, line.tokens))),
+        initial=_initial(runs),
+        pairs=tuple(_pairs(labels, found)),
+        ranks=ranks,
+        curves=tuple(_curve(label, runs) for label in labels if any(c.contender == label for c in runs)),
+        found=tuple(found.values()),
+        failed=tuple(Failed(cell, errors.get(cell.folder, "not finished yet")) for cell in missing),
+        folder=folder,
+    )
+
+
+def _is_finished(folder: Path, cell: Cell) -> bool:
+    return (folder / CELLS / cell.folder / "result.json").is_file()
+
+
+def _found(cell: Cell, tables: Tables) -> Found:
+    result = tables.result
+    assert result is not None, "only finished runs are read"
+    candidates = dev_scores(tables.folder)
+    usage = result.usage
+    return Found(
+        cell=cell,
+        initial=result.test.initial,
+        best=result.test.best,
+        verdict=result.verdict,
+        prompt=result.prompt.best,
+        optimism=result.dev.best.mean - result.test.best.mean,
+        expected_optimism=ranking.expected_optimism(list(candidates.values())),
+        candidates=len(candidates),
+        calls=usage.calls,
+        tokens=usage.tokens,
+        dollars=usage.dollars,
+        seconds=usage.seconds,
+        steps=result.steps,
+        stopped=result.stopped,
+    )
+
+
+def dev_scores(run: Path) -> dict[str, Mapping[str, float]]:
+    """Prompt -> its scores on the dev rows, for every incumbent of a run."""
+    paths = sorted((run / "steps").glob("*.json"))
+    records: Iterator[StepRecord] = (codec.read(StepRecord, path.read_bytes(), str(path), StateError) for path in paths)
+    return {record.referee.candidate.text: record.referee.scores for record in records}
+
+
+def _scores(tables: Tables, side: str) -> dict[str, float]:
+    """Row -> score on the test rows."""
+    answers = {row.id: row.best if side == "best" else row.initial for row in tables.rows}
+    return {id: answer.score for id, answer in answers.items() if answer.score is not None}
+
+
+def _standing(
+    label: str, found: Mapping[Cell, Found], scores: Mapping[Cell, Mapping[str, float]], ranks: Ranks | None
+) -> Standing:
+    mine = [each for cell, each in found.items() if cell.contender == label]
+    tasks = dict.fromkeys(each.cell.task for each in mine)
+    duels = Counter(_duels(label, scores))
+    verdicts = Counter(each.verdict for each in mine)
+    return Standing(
+        contender=label,
+        accuracy=ranking.pooled_interval([[scores[m.cell] for m in mine if m.cell.task == task] for task in tasks]),
+        rank=ranks.ranks[ranks.contenders.index(label)] if ranks else math.nan,
+        verdicts={name: verdicts[name] for name in ("better", "no_difference", "worse")},
+        wins=duels["better"],
+        ties=duels["no_difference"],
+        losses=duels["worse"],
+        optimism=mean([each.optimism for each in mine]),
+        expected_optimism=mean([each.expected_optimism for each in mine]),
+        calls=mean([each.calls for each in mine]),
+        tokens=mean([each.tokens for each in mine]),
+        dollars=mean([each.dollars for each in mine]),
+        seconds=mean([each.seconds for each in mine]),
+        cells=len(mine),
+    )
+
+
+def _duels(label: str, scores: Mapping[Cell, Mapping[str, float]]) -> Iterator[Verdict]:
+    """Each of a contender's prompts against each of the others' on the same task with the same seed."""
+    for mine, rival in ((a, b) for a in scores for b in scores if a.contender == label != b.contender):
+        if (mine.task, mine.seed) == (rival.task, rival.seed):
+            yield verdict(paired_test(scores[rival], scores[mine]))
+
+
+def _initial(runs: Mapping[Cell, Tables]) -> Interval:
+    """Of the initial prompts: the same rows whoever searched, so any run of a task will do."""
+    first = {cell.task: tables for cell, tables in runs.items()}
+    return ranking.pooled_interval([[_scores(tables, "initial")] for tables in first.values()])
+
+
+def _blocks(labels: Sequence[str], found: Mapping[Cell, Found]) -> list[list[float]]:
+    """For each task and seed that all of `labels` have a score for, these scores."""
+    by_block: dict[str, dict[str, float]] = {}
+    for cell, each in found.items():
+        if not math.isnan(each.best.mean):
+            by_block.setdefault(f"{cell.task}/{cell.seed}", {})[cell.contender] = each.best.mean
+    return [[block[label] for label in labels] for block in by_block.values() if all(name in block for name in labels)]
+
+
+def _ranks(labels: Sequence[str], found: Mapping[Cell, Found]) -> Ranks | None:
+    blocks = _blocks(labels, found)
+    if len(labels) < 2 or not blocks:
+        return None
+    test = ranking.friedman(blocks)
+    critical = ranking.critical_difference(len(labels), len(blocks))
+    groups = ranking.cliques(test.ranks, critical)
+    return Ranks(
+        contenders=tuple(labels),
+        ranks=test.ranks,
+        blocks=test.blocks,
+        statistic=test.statistic,
+        p_value=test.p_value,
+        critical=critical,
+        cliques=tuple(tuple(labels[i] for i in group) for group in groups),
+    )
+
+
+def _pairs(labels: Sequence[str], found: Mapping[Cell, Found]) -> Iterator[Pair]:
+    names = list(combinations(labels, 2))
+    tests = []
+    for first, second in names:
+        sides = list(enumerate(_blocks([first, second], found)))
+        tests.append(paired_test({f"{i}": b for i, (_, b) in sides}, {f"{i}": a for i, (a, _) in sides}))
+    for (first, second), test, p in zip(names, tests, ranking.holm([t.p_value for t in tests]), strict=True):
+        if test.n:
+            yield Pair(first, second, test.difference, test.p_value, p, test.n)
+
+
+def _curve(label: str, runs: Mapping[Cell, Tables]) -> Curve:
+    mine = [tables for cell, tables in runs.items() if cell.contender == label]
+    return Curve(label, _mean_curve(mine, "calls"), _mean_curve(mine, "tokens"))
+
+
+def _mean_curve(runs: Sequence[Tables], unit: str) -> tuple[CurvePoint, ...]:
+    """At every amount at which a run improved, the mean over the runs of the best dev score so far."""
+    lines = [_best_so_far(tables, unit) for tables in runs]
+    places = sorted({point.at for line in lines for point in line})
+    return tuple(CurvePoint(at, mean([_reached(line, at) for line in lines])) for at in places)
+
+
+def _best_so_far(tables: Tables, unit: str) -> list[CurvePoint]:
+    result = tables.result
+    line = [CurvePoint(0.0, result.dev.initial.mean)] if result else []
+    for point in tables.points:
+        if not line or point.dev.mean > line[-1].score:
+            line.append(CurvePoint(float(point.calls if unit == "calls" else point.tokens), point.dev.mean))
+    spent = tables.points[-1]
+    line.append(CurvePoint(float(spent.calls if unit == "calls" else spent.tokens), line[-1].score))
+    return line
+
+
+def _reached(line: Sequence[CurvePoint], at: float) -> float:
+    return max(point.score for point in line if point.at <= at)
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean, NaN of nothing."""
+    return math.fsum(values) / len(values) if values else math.nan

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import steepest
+from steepest import TaskSpec
+from steepest.comparing.transferring import transfer
+from steepest.errors import SpecError, StateError
+from steepest.models.scripted import Scripted
+from steepest.testing.toy import toy_answer, toy_model, toy_world
+from steepest.types import Request
+from testing_methods import Adder
+
+HOSTILE = "<script>alert(1)</script> \x1b[31m \u202e {input}"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    world = toy_world(20, 20, 40)
+    rows = [{"input": e.input, "target": e.target} for e in (*world.task.train, *world.task.dev, *world.test)]
+    result = steepest.optimize(
+        f"Answer. {HOSTILE}",
+        data=TaskSpec(rows, name="toy", answer="exact_match", layout="{input} {prompt}"),
+        method=Adder(),
+        model=toy_model(),
+        steps=2,
+        runs=tmp_path_factory.mktemp("runs"),
+        quiet=True,
+    )
+    assert result.prompt.initial != result.prompt.best
+    return result.folder
+
+
+class Other:
+    """Another model, which is always wrong, and counts."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.model = Scripted(self._say, "other")
+
+    def _say(self, request: Request) -> str:
+        self.asked += 1
+        return "wrong"
+
+
+def test_a_matrix_with_the_initial_prompt_as_a_line(run: Path, tmp_path: Path) -> None:
+    found = transfer([run], ["scripted", Other().model], options=None, out=tmp_path / "t")
+    assert [prompt.label for prompt in found.prompts] == ["initial", run.name]
+    assert found.prompts[0].is_initial and not found.prompts[1].is_initial
+    result = json.loads((run / "result.json").read_text())
+    assert [prompt.text for prompt in found.prompts] == [result["prompt"]["initial"], result["prompt"]["best"]]
+    assert len(found.entries) == 4 and found.asked > 0
+    initial, carried = (found.entry(i, found.models[1]) for i in (0, 1))
+    assert initial.difference is None and carried.difference is not None
+    assert (initial.score.mean, carried.score.mean, carried.adjusted) == (0.0, 0.0, 1.0)
+    written = json.loads((tmp_path / "t" / "transfer.json").read_text())
+    assert written["entries"][0]["score"]["n"] == initial.score.n
+
+
+def test_the_model_of_the_run_scores_as_the_run_said(run: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"answer": "steepest.testing.toy:toy_answer"}
+    found = transfer([run], ["scripted"], options=options, out=tmp_path)
+    said = json.loads((run / "result.json").read_text())["test"]
+    for index, side in enumerate(("initial", "best")):
+        assert found.entry(index, "scripted").score.mean == said[side]["mean"]
+    assert found.entry(1, "scripted").p_value == said["p_value"]
+
+
+def test_the_same_again_asks_nothing_and_more_rows_only_the_new_ones(run: Path, tmp_path: Path) -> None:
+    first, again, more = Other(), Other(), Other()
+    ten = transfer([run], [first.model], rows=10, out=tmp_path)
+    assert first.asked == ten.asked == 20 and ten.entries[0].score.n == 10
+    assert transfer([run], [again.model], rows=10, out=tmp_path).entries == ten.entries
+    assert again.asked == 0
+    transfer([run], [more.model], rows=15, out=tmp_path)
+    assert more.asked == 10
+
+
+def test_hostile_prompts_stay_text(run: Path, tmp_path: Path) -> None:
+    transfer([run], [Scripted(toy_answer, "other")], rows=4, out=tmp_path)
+    page = (tmp_path / "transfer.html").read_text()
+    assert "<script" not in page and "&lt;script&gt;" in page
+    assert "\x1b" not in page and "\u202e" not in page and "default-src" in page
+
+
+def test_what_cannot_be_carried_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="split is"):
+        transfer([run], ["scripted"], split="tset", out=tmp_path)
+    with pytest.raises(SpecError, match="at least one"):
+        transfer([], ["scripted"], out=tmp_path)
+    with pytest.raises(SpecError, match="rows must be at least 1"):
+        transfer([run], ["scripted"], rows=0, out=tmp_path)
+    with pytest.raises(StateError, match="run folder"):
+        transfer([tmp_path], ["scripted"], out=tmp_path / "t")
