@@ -12,6 +12,7 @@ from steepest.api import task_source
 from steepest.errors import ModelError, SpecError, TaskError
 from steepest.models.scripted import Scripted, text_of
 from steepest.roles import open_models, written_options
+from steepest.tasks.judge import Judge
 from steepest.testing.toy import toy_answer, toy_model, toy_world
 from steepest.types import Example, Request
 from testing_methods import Adder, Asker
@@ -183,6 +184,11 @@ def test_a_judge_rates_by_criteria(tmp_path: Path) -> None:
     )  # fmt: skip
     assert {*result.accounts} == {"task", "judge"} and {*result.models} == {"task", "judge"}
     assert result.test.best.mean == 1.0 > result.test.initial.mean == 0.0
+
+
+def test_a_named_task_can_be_judged_too() -> None:
+    task = task_source("arithmetic", {"criteria": "It is right.", "description": "Sums."}).task
+    assert (task.metric, task.extractor, task.description) == (Judge("It is right."), "", "Sums.")
 
 
 @pytest.mark.parametrize(

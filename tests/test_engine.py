@@ -10,6 +10,7 @@ import pytest
 
 from steepest import spec
 from steepest.context import Context
+from steepest.costs import Costs
 from steepest.engine import Run
 from steepest.errors import BudgetSpent, ModelError, SpecError, StateError, SteepestError, TaskError
 from steepest.ledger import Limits, Price
@@ -17,7 +18,7 @@ from steepest.models.opening import Opened
 from steepest.models.scripted import Scripted, text_of
 from steepest.plan import Plan
 from steepest.stops import no_gain, reached
-from steepest.tasks.task import Template
+from steepest.tasks.task import Task, Template
 from steepest.testing.taps import Tap, tapped
 from steepest.testing.toy import toy_answer, toy_model, toy_world
 from steepest.types import Candidate, Example, Request, Response, Scored, Usage
@@ -156,6 +157,9 @@ class Fickle:
     def best(self, state: State) -> Scored:
         return Scored(Candidate(state.text), {})
 
+    def costs(self, task: Task) -> Costs:
+        return Costs({}, {})
+
 
 def test_the_referee_decides_who_won_and_the_initial_prompt_competes(tmp_path: Path) -> None:
     run = whole(tmp_path / "run", toy_plan(method=Fickle(), limits=Limits(steps=3)))
@@ -173,6 +177,16 @@ class Idle(Fickle):
 
     def step(self, state: Fickle.State, ctx: Context) -> Fickle.State:
         return state
+
+
+def test_a_method_that_lacks_a_part_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    class Half:
+        version: ClassVar[int] = 1
+        needs: ClassVar[dict[str, type]] = {}
+
+    with pytest.raises(SpecError, match="got Half without State, init, step, best, costs; add it"):
+        Run.create(tmp_path / "run", toy_plan(method=Half()))
+    assert not (tmp_path / "run").exists()
 
 
 def test_limits_on_what_is_paid_end_a_run_that_asks_nothing(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from steepest.results import Result
 from steepest.roles import PriceLike, cast, open_models, prices_of, written_options
 from steepest.stops import Stop, no_usable_prompt, reached
 from steepest.tasks.datasets import is_data_file
+from steepest.tasks.judge import Judge
 from steepest.tasks.loading import TaskSpec, load_task
 from steepest.tasks.metrics import Answer, write_answer
 from steepest.tasks.source import TaskSource
@@ -32,7 +33,7 @@ from steepest.tasks.task import Language
 
 DEFAULT_STEPS = 30
 """Steps of a run that was given no limit."""
-TOLD = ("description", "language")
+TOLD = ("criteria", "description", "language")
 """What may be said of any task, of one that has a name too."""
 LANGUAGES = (*get_args(Language), "auto")
 
@@ -241,7 +242,10 @@ def task_source(data: Data, columns: Mapping[str, Any], prompt: str | None = Non
         name = next(name for name in columns if name not in told)
         raise SpecError(f"{name} is for rows of your own, got a task, {str(data)!r}; leave it out")
     source = load_task(data, prompt, **reading)
-    return replace(source, task=replace(source.task, **{n: value for n, value in told.items() if value != "auto"}))
+    changes = {name: value for name, value in told.items() if value != "auto"}
+    if "criteria" in changes:
+        changes |= {"metric": Judge(changes.pop("criteria")), "extractor": ""}
+    return replace(source, task=replace(source.task, **changes))
 
 
 def make_plan(

@@ -87,7 +87,7 @@ def check(plan: Plan) -> RunInfo:
     checked_share(plan.fail_on)
     _check_room(plan)
     _check_answers(plan)
-    plan.method.costs(plan.task)  # Says no where a budget of one of its parts is too small for these rows.
+    _check_method(plan)
     task = plan.task
     return RunInfo(
         format=FORMAT,
@@ -137,6 +137,16 @@ def check_prices(models: Mapping[str, Opened], prices: Mapping[str, Price], limi
                 f"a limit on dollars needs a price for every role, got none for {role!r} ({opened.name}); start a run "
                 f"with dollars per million tokens, such as --price {role}=0.15/0.60 (0/0 where it is free)"
             )
+
+
+def _check_method(plan: Plan) -> None:
+    """The method has all it takes, and no part of it a budget that is too small for these rows."""
+    needed = ("State", "needs", "version", "init", "step", "best", "costs")
+    if missing := [name for name in needed if name not in dir(plan.method)]:
+        raise SpecError(
+            f"a method has {', '.join(needed)}, got {type(plan.method).__name__} without {', '.join(missing)}; add it"
+        )
+    plan.method.costs(plan.task)
 
 
 def _check_rows(task: Task, test: Sequence[Example]) -> None:

@@ -29,7 +29,7 @@ def refused(shell: Shell, message: str, *arguments: str | Path) -> None:
         (("--data", "toy.csv", "--input", "qestion"), "no column 'qestion'; did you mean 'question'"),
         (("--data", "empty.csv", "--input", "question"), "got 0 in empty.csv"),
         (("--data", "one.csv", "--input", "question"), "got 1 in one.csv"),
-        (("--data", "blank.csv", "--input", "question"), "line 3: the column 'target' must not be empty"),
+        (("--data", "blank.csv", "--input", "question"), "line 3, column 2: the column 'target' must not be empty"),
         (("--data", "twice.csv", "--input", "question", "--id", "id"), "line 3: ids must differ, got 'x'"),
         (("--data", "few.csv", "--input", "question"), "at least 2 rows"),
         (

@@ -8,14 +8,13 @@ from typing import Annotated
 
 import typer
 
-from steepest.exporting import FORMATS
-
-_NAMES = ", ".join(FORMATS)
+NAMES = "text, json, yaml, python, dspy, langchain, promptfoo, lm-eval, mlflow"
+"""Those of `exporting.FORMATS`, which would bring half of the package with it."""
 
 
 def command(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run.")],
-    to: Annotated[str, typer.Option(metavar="FORMAT", help=f"{_NAMES}.")],
+    to: Annotated[str, typer.Option(metavar="FORMAT", help=f"{NAMES}.")],
     out: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="New file, or folder for yaml, promptfoo, lm-eval [standard output]."),
