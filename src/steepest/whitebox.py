@@ -1,4 +1,4 @@
-"""What local models compute, behind the journal: what was computed once is never computed again."""
+"""What models compute besides answers, behind the journal: what was computed once is never computed again."""
 
 from __future__ import annotations
 
