@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: .stamp-local
 	$(BIN)/steepest run greater --task arithmetic
 
-test: lint types
+test: lint types .stamp-exports
 	$(BIN)/python -m pytest
 
 test-fast: .stamp-dev
@@ -36,6 +36,9 @@ bench: .stamp-local
 	$(BIN)/python bench/quality_greater.py --quick
 	$(BIN)/python bench/quality_methods.py --quick
 	$(BIN)/python bench/endpoint.py
+	$(BIN)/python bench/greater_step.py --quick --size small bundled
+	$(BIN)/python bench/evaluating.py --quick
+	$(BIN)/python bench/overhead.py --quick
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Steepest needs Python 3.11 or newer; try: make PYTHON=python3.11")'
@@ -49,5 +52,10 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev]'
 	@touch $@
 
+# The programs that prompts are exported to, 0.7 GB, run in the tests; with them come the libraries of other extras.
+.stamp-exports: .stamp-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev,data,hf,metrics,exports]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .stamp-local .stamp-dev .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .stamp-local .stamp-dev .stamp-exports .mypy_cache .ruff_cache .pytest_cache

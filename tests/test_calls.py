@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import logging
+import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,33 @@ def test_calls_are_there_again_after_reopening(tmp_path: Path) -> None:
         assert answer is not None and answer.response == {"text": "é\u2028\n"} and answer.step == 0
         assert log.get("c") is None
         assert log.removed == 0
+
+
+def test_every_answer_is_read_back_from_its_own_line(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    with CallLog(path) as log:
+        log.append(call("a", text="é" * 9000))
+        log.append(replace(call("lost"), response={"text": "", "finish": "failed"}))
+        log.append(call("b", text="b"))
+    path.write_bytes(path.read_bytes() + b'{"key": "torn')
+    with CallLog(path) as log:
+        log.append(call("c", text="c"))
+        log.append(call("a", text="again"))
+        said = {key: answer.response["text"] for key in log if (answer := log.get(key))}
+        assert said == {"a": "again", "b": "b", "c": "c"}
+
+
+def test_memory_does_not_grow_with_what_is_answered(tmp_path: Path) -> None:
+    def held(text: str) -> int:
+        tracemalloc.start()
+        with CallLog(tmp_path / f"{len(text)}.jsonl") as log:
+            for n in range(200):
+                log.append(call(str(n), text=f"{n}{text}"))
+            found, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return found
+
+    assert held("x" * 5000) < held("x") + 200 * 50
 
 
 def test_a_line_is_on_disk_before_append_returns(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def test_a_folder_holds_what_was_asked_for(tmp_path: Path) -> None:
         "origin": "made up",
         "language": "en",
         "description": "",
+        "notes": [],
     }
     assert told["models"] == {"task": {"name": "scripted", "options": {}, "id": "toy"}}
     assert told["prompt"] == "Answer the question."

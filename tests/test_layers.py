@@ -18,11 +18,22 @@ ORDER = [
     ["errors", "types", "_version"],
     ["codec", "objects", "records", "results"],
     ["models", "tasks", "bundled"],
-    ["calls", "costs", "ledger", "events", "whitebox", "context"],
+    ["calls", "costs", "ledger", "events", "whitebox", "asking", "context"],
     ["parts"],
     ["methods"],
 ]
-ABOVE_ALL = {"cli", "testing", "api", "comparing", "estimating", "evaluating", "exporting", "progress", "__init__"}
+ABOVE_ALL = {
+    "cli",
+    "testing",
+    "api",
+    "comparing",
+    "diagnosing",
+    "estimating",
+    "evaluating",
+    "exporting",
+    "progress",
+    "__init__",
+}
 ENGINE = {"stops", "runfolder", "plan", "roles", "finishing", "engine", "spec"}
 READABLE = {"reporting", "types", "codec", "errors", "records", "results", "_version"}
 """What reports know: what runs wrote, never who wrote it."""

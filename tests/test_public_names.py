@@ -21,6 +21,7 @@ NAMES = {
     "Template",
     "__version__",
     "compare",
+    "diagnose",
     "evaluate",
     "export",
     "load_task",

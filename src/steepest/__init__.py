@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from steepest.api import evaluate, optimize, resume
     from steepest.comparing.comparison import compare
     from steepest.comparing.transferring import transfer
+    from steepest.diagnosing.diagnosis import diagnose
     from steepest.engine import Run
     from steepest.errors import SteepestError
     from steepest.exporting import export
@@ -45,6 +46,7 @@ __all__ = [
     "Template",
     "__version__",
     "compare",
+    "diagnose",
     "evaluate",
     "export",
     "load_task",
@@ -68,6 +70,7 @@ _MODULES = {
     "TaskSpec": "steepest.tasks",
     "Template": "steepest.tasks",
     "compare": "steepest.comparing.comparison",
+    "diagnose": "steepest.diagnosing.diagnosis",
     "evaluate": "steepest.api",
     "export": "steepest.exporting",
     "load_task": "steepest.tasks",

@@ -142,8 +142,8 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
 
     Returns:
         The result: `verdict` ("better", "no_difference" or "worse"), `sentence` (the same in words), `prompt.initial`
-        and `prompt.best`, `test` (both means with 95 % intervals, their difference, `p_value`), `usage`, and `folder`,
-        which also holds report.html.
+        and `prompt.best`, `test` (both means with 95 % intervals, their difference, `p_value`), `usage`, `notes`
+        (what reading the rows brought up), and `folder`, which also holds report.html.
 
     Raises:
         SteepestError: SpecError, TaskError or ModelError before anything is written, saying what to change.
@@ -261,7 +261,8 @@ def make_plan(
     """What a run is made from; without any limit it is given DEFAULT_STEPS, roles without a model the task's."""
     limits = Limits(steps=DEFAULT_STEPS) if limits == UNLIMITED else limits
     roles = cast(method.needs, source.task, models)
-    return Plan(method, source.task, source.test, roles, seed, limits, passed, source.origin, prices or {}, fail_on)
+    rows, costs = (source.task, source.test), prices or {}
+    return Plan(method, *rows, roles, seed, limits, passed, source.origin, costs, fail_on, source.notes)
 
 
 def free_folder(runs: Path, method: str, task: str) -> Path:

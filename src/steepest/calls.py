@@ -1,21 +1,25 @@
 """The journal of a run: every model call, one JSON line each, appended as it returns.
 
 A line is in the file before anybody looks at the answer, so a crash costs only the calls in flight. Lines are
-found by the content of what was asked. A request that got no answer has its line too, for the report; it is asked
-again by the next step that needs it, and by the same step once the run was opened anew.
+found by the content of what was asked: where they stand is kept in memory, answers are read from the file. A request
+that got no answer has its line too, for the report; it is asked again by the next step that needs it, and by the same
+step once the run was opened anew.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from steepest.codec import JSON, canonical, dumps, read
+from steepest.codec import JSON, canonical, line, read
 from steepest.errors import StateError
 from steepest.types import content_id
 
@@ -41,6 +45,18 @@ class Call:
         """Who pays: the role, and for anything but written text its kind as well."""
         return self.role if self.kind in WRITTEN else f"{self.role}: {self.kind}"
 
+    def to_json(self) -> JSON:
+        """The same as plain data, as a line holds it; request and response are that already."""
+        return {
+            "key": self.key,
+            "step": self.step,
+            "role": self.role,
+            "model": self.model,
+            "kind": self.kind,
+            "request": self.request,
+            "response": self.response,
+        }
+
     @property
     def is_unanswered(self) -> bool:
         """Whether the model gave no answer, which is written down but never taken for one."""
@@ -48,12 +64,26 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the journal keeps in memory of a call."""
+class Place:
+    """What the journal keeps in memory of a call: who paid, and where its line begins."""
 
     step: int
     account: str
-    response: JSON
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A call that was answered."""
+
+    step: int
+    account: str
+    line: Callable[[], bytes]
+
+    @property
+    def response(self) -> JSON:
+        """What came back, read from the file."""
+        return json.loads(self.line())["response"]
 
 
 def call_key(model: str, kind: Kind, request: JSON) -> str:
@@ -62,24 +92,27 @@ def call_key(model: str, kind: Kind, request: JSON) -> str:
 
 
 class CallLog:
-    """An append-only file of calls, with the answers in memory."""
+    """An append-only file of calls. Its memory does not grow with what was asked and answered, only with how often."""
 
     def __init__(self, path: Path) -> None:
         """Open `path`, made if it is missing. A torn last line is cut off; any other one raises StateError."""
         self.path = path
         self.removed = 0
         """Bytes of a torn last line that were cut off; 0 where the file was whole."""
-        self._answers: dict[str, Answer] = {}
+        self._places: dict[str, Place] = {}
         self._unanswered: set[str] = set()
+        self._end = 0
+        """Where the next line begins."""
         if path.exists():
             self._load()
         self._file = path.open("ab", buffering=0)
+        self._lines = path.open("rb")
 
     def __len__(self) -> int:
-        return len(self._answers)
+        return len(self._places)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._answers)
+        return iter(self._places)
 
     def __enter__(self) -> Self:
         return self
@@ -90,52 +123,64 @@ class CallLog:
         self.close()
 
     def get(self, key: str) -> Answer | None:
-        """The answer to the call named `key`, if it was ever finished."""
-        return self._answers.get(key)
+        """The answer to the call named `key`, if it was ever finished; read before the journal is closed."""
+        place = self._places.get(key)
+        return Answer(place.step, place.account, partial(self._line, place.start)) if place else None
 
     def append(self, call: Call) -> None:
         """Write `call` down. One unbuffered write per line: it survives the process, not a power cut."""
-        self._file.write(dumps(call).encode() + b"\n")
-        self._answers[call.key] = Answer(call.step, call.account, call.response)
+        text = line(call.to_json()).encode() + b"\n"
+        self._file.write(text)
+        self._remember(call, len(text))
         if call.is_unanswered:
             self._unanswered.add(call.key)
 
     def forget_unanswered(self) -> None:
         """Let requests that got no answer be made again, as they are once the file is opened anew."""
         for key in self._unanswered:
-            del self._answers[key]
+            del self._places[key]
         self._unanswered.clear()
 
     def close(self) -> None:
-        """Close the file; nothing can be appended afterwards."""
+        """Close the file; nothing can be appended or read afterwards."""
         self._file.close()
+        self._lines.close()
+
+    def _line(self, start: int) -> bytes:
+        self._lines.seek(start)
+        return self._lines.readline()
 
     def _load(self) -> None:
-        data = self.path.read_bytes()
-        lines = data.split(b"\n")
-        whole = len(data)
-        for number, line in enumerate(lines[:-1], start=1):
-            try:
-                self._keep(line, number)
-            except StateError:
-                if number < len(lines) - 1 or lines[-1]:
-                    raise
-                lines[-1] = line + b"\n"
-        if lines[-1]:
-            self.removed = len(lines[-1])
-            os.truncate(self.path, whole - self.removed)
+        with self.path.open("rb") as lines:
+            for number, text in enumerate(lines, start=1):
+                if not text.endswith(b"\n"):
+                    break
+                try:
+                    call = self._read(text, number)
+                except StateError:
+                    if lines.read(1):
+                        raise
+                    break
+                if call.is_unanswered:
+                    self._end += len(text)
+                else:
+                    self._remember(call, len(text))
+        self.removed = os.path.getsize(self.path) - self._end
+        if self.removed:
+            os.truncate(self.path, self._end)
             logging.getLogger("steepest").warning(
                 "%s: the last line was torn; %d bytes were cut off and that call is made again",
                 self.path,
                 self.removed,
             )
 
-    def _keep(self, line: bytes, number: int) -> None:
-        call: Call = read(
-            Call,
-            line,
-            f"{self.path} line {number} is not a call (restore the file or start a new run)",
-            StateError,
-        )
-        if not call.is_unanswered:
-            self._answers[call.key] = Answer(call.step, call.account, call.response)
+    def _read(self, text: bytes, number: int) -> Call:
+        what = f"{self.path} line {number} is not a call (restore the file or start a new run)"
+        call: Call = read(Call, text, what, StateError)
+        return call
+
+    def _remember(self, call: Call, size: int) -> None:
+        """Keep where the line is that begins at the end of what was kept so far."""
+        # Few accounts pay for all calls: each is held once.
+        self._places[call.key] = Place(call.step, sys.intern(call.account), self._end)
+        self._end += size

@@ -22,21 +22,25 @@ JSON = Any
 """What `json.loads` returns."""
 
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
+_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def encode(value: object) -> JSON:
     """`value` as plain JSON data; TypeError for what has no JSON form, which is a programmer's mistake."""
-    if value is None or isinstance(value, (str, bool, int)):
+    # Every call of a run comes through here several times: exact types first, then what is looked up or tried.
+    kind: Any = type(value)
+    if kind is str or kind is int or value is None or kind is bool:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else _not_finite(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {_key(key): encode(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+    if isinstance(value, (list, tuple)):
         return [encode(item) for item in value]
-    raise TypeError(f"only dataclasses, mappings, sequences, numbers and text have a JSON form, got {value!r}")
+    if (names := _fields(kind)) is not None:
+        return {name: encode(getattr(value, name)) for name in names}
+    return _uncommon(value)
 
 
 def decode(kind: Any, data: JSON, what: str, error: type[SteepestError] = SpecError) -> Any:
@@ -62,12 +66,17 @@ def read(kind: Any, text: str | bytes, what: str, error: type[SteepestError] = S
 
 def dumps(value: object) -> str:
     """`value` as JSON on one line."""
-    return json.dumps(encode(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return line(encode(value))
+
+
+def line(data: JSON) -> str:
+    """JSON data on one line."""
+    return _LINE.encode(data)
 
 
 def canonical(data: JSON) -> str:
     """JSON data as text that does not depend on the order of keys, for hashing."""
-    return json.dumps(data, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _CANONICAL.encode(data)
 
 
 @lru_cache(maxsize=256)
@@ -75,6 +84,23 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
+
+
+@lru_cache(maxsize=256)
+def _fields(kind: Any) -> tuple[str, ...] | None:
+    """Names of a dataclass's fields; None for any other type."""
+    return tuple(field.name for field in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else None
+
+
+def _uncommon(value: object) -> JSON:
+    """The same for other kinds of text, whole numbers, mappings and sequences."""
+    if isinstance(value, (str, int)):
+        return value
+    if isinstance(value, Mapping):
+        return {_key(key): encode(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+        return [encode(item) for item in value]
+    raise TypeError(f"only dataclasses, mappings, sequences, numbers and text have a JSON form, got {value!r}")
 
 
 def _not_finite(value: float) -> str:

@@ -6,15 +6,18 @@ import copy
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from itertools import islice
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
-from steepest.calls import Call, CallLog, call_key
-from steepest.codec import JSON, canonical, decode, encode
-from steepest.errors import ModelError, SpecError, StateError, nearest
+from steepest.asking import Asking, Batch, Lot
+from steepest.calls import CallLog
+from steepest.codec import canonical, encode
+from steepest.errors import ModelError, SpecError, nearest
 from steepest.events import CallsAnswered, Event, Phase, TrialNoted
-from steepest.ledger import Ledger, Price, bound
+from steepest.ledger import Ledger, Price
 from steepest.models import Embeds, Floats, Generates, Infills, ScoresText, WhiteBox
 from steepest.tasks.judge import Judge, Verdict
 from steepest.tasks.metaprompt import Unusable
@@ -42,13 +45,9 @@ FAIL_ON = 0.2
 """Share of a batch that may go unanswered, unless told otherwise."""
 FILLING = "choose a base model behind a server with api=completions, or one that was opened with infill=true"
 """The remedy where a model cannot fill gaps."""
-FEW = 4
-"""So many unanswered requests of a batch are no reason to stop, however small it is."""
-REASON = 80
-"""Characters by which reasons of unanswered requests are told apart."""
 
 Asked = TypeVar("Asked", Request, Infill)
-Score = Callable[[Sequence[Candidate], Sequence[Example]], list[Scored]]
+Score = Callable[[Sequence[Candidate], Sequence[Example]], Iterable[Scored]]
 """A measure of candidates on examples."""
 
 
@@ -81,6 +80,7 @@ class Context:
         self._trials: list[Trial] = []
         self._counts: Counter[str] = Counter()
         self._score: Score = self._by_metric
+        self._asking = Asking(world.log, ledger, self._answered, self.tally, world.fail_on)
 
     @property
     def task(self) -> Task:
@@ -107,6 +107,18 @@ class Context:
         """What was tallied so far."""
         return dict(self._counts)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for what was asked and not waited for, since it is paid; after an error, give it up."""
+        if error is None:
+            self._asking.drain()
+        else:
+            self._asking.cancel()
+
     def rng(self, label: str) -> random.Random:
         """Dice addressed by run seed, step and label: the same three always fall the same way."""
         return random.Random(derive(self._world.seed, "rng", str(self.step), label))
@@ -131,6 +143,7 @@ class Context:
 
     def whitebox(self, role: str) -> WhiteBox:
         """The role's white-box model, behind the journal."""
+        self._asking.drain()
         return JournaledWhiteBox(self.model(role, WhiteBox), role, self._ledger, self._answered)
 
     def generate(
@@ -147,49 +160,81 @@ class Context:
 
         At temperature 0 the n answers are one and the same. `max_tokens` is the task's unless given.
         """
+        batch = self.batch(role, temperature=temperature, max_tokens=max_tokens, stop=stop)
+        batch.add(prompts, n)
+        return batch.answers()
+
+    def batch(
+        self, role: str, *, temperature: float = 0.0, max_tokens: int | None = None, stop: Sequence[str] = ()
+    ) -> Batch:
+        """Requests to the role's model that are added bit by bit and whose answers are waited for one by one.
+
+        Models that can are asked at once and answer while the method goes on (see `asking`).
+        """
         limit = self.task.max_tokens if max_tokens is None else max_tokens
-        plain = [Request(prompt, temperature, limit, tuple(stop)) for prompt in prompts for _ in range(n)]
-        return self._ask(role, plain if temperature == 0 else [self._seeded(role, each) for each in plain])
+
+        def request(prompt: Prompt) -> Request:
+            return self._seeded(role, Request(prompt, temperature, limit, tuple(stop)))
+
+        return Batch(self._asking, Lot(role, "generate", self.model(role, Generates)), request)
 
     def infill(
         self, role: str, gaps: Sequence[Gap], *, temperature: float = 0.0, n: int = 1, max_tokens: int | None = None
     ) -> list[Response]:
         """What the role's model writes into gaps, n times into each; otherwise as `generate`."""
+        batch = self.infilling(role, temperature=temperature, max_tokens=max_tokens)
+        batch.add(gaps, n)
+        return batch.answers()
+
+    def infilling(self, role: str, *, temperature: float = 0.0, max_tokens: int | None = None) -> Batch:
+        """Gaps for the role's model, otherwise as `batch`."""
         limit = self.task.max_tokens if max_tokens is None else max_tokens
-        plain = [Infill(gap, temperature, limit) for gap in gaps for _ in range(n)]
-        return self._ask(role, plain if temperature == 0 else [self._seeded(role, each) for each in plain], "infill")
+
+        def request(gap: Any) -> Infill:
+            return self._seeded(role, Infill(gap, temperature, limit))
+
+        return Batch(self._asking, Lot(role, "infill", self.model(role, Infills)), request)
 
     def logprobs(self, role: str, pairs: Sequence[tuple[Prompt, str]]) -> list[Floats]:
         """For each (prompt, continuation), the role's log-probability of each token of the continuation; journaled."""
+        self._asking.drain()
         return journaled_logprobs(self.model(role, ScoresText), role, pairs, self._ledger, self._answered)
 
     def embed(self, role: str, texts: Sequence[str]) -> list[Floats]:
         """A vector for each text, by the role's model; journaled."""
+        self._asking.drain()
         return journaled_embeddings(self.model(role, Embeds), role, texts, self._ledger, self._answered)
 
     def evaluate(self, candidates: Sequence[Candidate], examples: Sequence[Example]) -> list[Evaluation]:
         """Every candidate on every example, greedily, in one batch; the task's metric judges.
 
         Where the metric finds no answer and the task has an extractor, the answer alone is asked for, once. Where the
-        metric is a judge, the role "judge" is asked about all answers, in one batch.
+        metric is a judge, the role "judge" is asked about all answers.
         """
+        return list(self.evaluating(candidates, examples))
+
+    def evaluating(self, candidates: Sequence[Candidate], examples: Sequence[Example]) -> Iterator[Evaluation]:
+        """The same, begun now, candidate by candidate as they are waited for."""
+        outcomes = self.outcomes(candidates, examples)
+        return (Evaluation(candidate, tuple(islice(outcomes, len(examples)))) for candidate in candidates)
+
+    def outcomes(self, candidates: Sequence[Candidate], examples: Sequence[Example]) -> Iterator[Outcome]:
+        """The same, row by row: all of the first candidate's, then of the second's."""
         pairs = [(candidate, example) for candidate in candidates for example in examples]
         prompts = [self.task.template.render(candidate.text, example) for candidate, example in pairs]
-        answers = self.generate("task", prompts)
-        asked = [example for _, example in pairs]
-        judge, width = self.task.metric, len(examples)
-        if isinstance(judge, Judge):
-            outcomes = self._rated(judge, asked, answers)
-        else:
-            outcomes = [each.outcome for each in self._extracted(self._ruled(asked, prompts, answers))]
-        return [
-            Evaluation(candidate, tuple(outcomes[i * width : (i + 1) * width]))
-            for i, candidate in enumerate(candidates)
-        ]
+        batch = self.batch("task")
+        batch.add(prompts)
+        batch.end()
+        asked, judge = [example for _, example in pairs], self.task.metric
+        return self._rated(judge, asked, batch) if isinstance(judge, Judge) else self._ruled(asked, prompts, batch)
 
     def score(self, candidates: Sequence[Candidate], examples: Sequence[Example]) -> list[Scored]:
         """`evaluate`, scores only; or what the measure says that was put in its place."""
-        return self._score(candidates, examples)
+        return list(self.scoring(candidates, examples))
+
+    def scoring(self, candidates: Sequence[Candidate], examples: Sequence[Example]) -> Iterator[Scored]:
+        """The same, begun now, candidate by candidate as they are waited for."""
+        return iter(self._score(candidates, examples))
 
     def scored_by(self, score: Score) -> Context:
         """The same context, its account and its dice included, with another measure behind `score`: for selectors."""
@@ -197,113 +242,84 @@ class Context:
         other._score = score
         return other
 
-    def _by_metric(self, candidates: Sequence[Candidate], examples: Sequence[Example]) -> list[Scored]:
-        return [evaluation.scored for evaluation in self.evaluate(candidates, examples)]
+    def _by_metric(self, candidates: Sequence[Candidate], examples: Sequence[Example]) -> Iterator[Scored]:
+        evaluations = self.evaluating(candidates, examples)
+        return (evaluation.scored for evaluation in evaluations)
 
-    def _rated(self, judge: Judge, examples: Sequence[Example], answers: Sequence[Response]) -> list[Outcome]:
+    def _rated(self, judge: Judge, examples: Sequence[Example], answers: Batch) -> Iterator[Outcome]:
         """Outcomes by the judge. An answer that gets no rating in two attempts has no score and counts as unjudged."""
-        task, verdicts = self.task, dict[int, Verdict]()
-        waiting = [i for i, answer in enumerate(answers) if answer.finish != "failed"]
-        for temperature in (0.0, judge.temperature):
-            requests = []
-            for i in waiting:
-                shown = task.template.shown(task.seeds[0], examples[i])
-                asked = judge.ask(task.language, task.description, shown, examples[i].target, answers[i].text)
-                # No step in the seed: in the life of a run the same answer gets the same verdict.
-                seed = derive(self._world.seed, "judge", asked) >> 33 if temperature else None
-                requests.append(Request(asked, temperature, judge.max_tokens, seed=seed))
-            for i, reply in zip(waiting, self._ask("judge", requests) if requests else (), strict=True):
+        shown = [self.task.template.shown(self.task.seeds[0], example) for example in examples]
+        attempts = [self._judging(judge, temperature) for temperature in (0.0, judge.temperature)]
+        messages, waiting, verdicts = dict[int, str](), dict[int, int](), dict[int, Verdict]()
+        for i, example in enumerate(examples):
+            if (answer := answers.answer(i)).finish != "failed":
+                messages[i] = judge.ask(
+                    self.task.language, self.task.description, shown[i], example.target, answer.text
+                )
+                waiting[i] = attempts[0].add([messages[i]])[0]
+        for attempt, following in zip(attempts, [*attempts[1:], None], strict=True):
+            attempt.end()
+            again: dict[int, int] = {}
+            for i, place in waiting.items():
                 try:
-                    verdicts[i] = judge.read(reply)
+                    verdicts[i] = judge.read(attempt.answer(place))
                 except Unusable as reason:
                     self.tally(f"no verdict: {reason}")
-            waiting = [i for i in waiting if i not in verdicts]
+                    again[i] = following.add([messages[i]])[0] if following else 0
+            waiting = again
         self.tally("unjudged", len(waiting))
-        return [_outcome(example, answers[i], verdicts.get(i)) for i, example in enumerate(examples)]
+        for i, example in enumerate(examples):
+            yield _outcome(example, answers.answer(i), verdicts.get(i))
+
+    def _judging(self, judge: Judge, temperature: float) -> Batch:
+        """Requests to the judge. No step in the seed: in the life of a run the same answer gets the same verdict."""
+
+        def request(asked: Prompt) -> Request:
+            seed = derive(self._world.seed, "judge", str(asked)) >> 33 if temperature else None
+            return Request(asked, temperature, judge.max_tokens, seed=seed)
+
+        return Batch(self._asking, Lot("judge", "generate", self.model("judge", Generates)), request)
 
     def _ruled(
-        self, examples: Sequence[Example], prompts: Sequence[tuple[Message, ...]], answers: Sequence[Response]
-    ) -> list[_Judged]:
-        """Answers with what the rule says of them."""
-        return [
-            _Judged(example, prompt, answer, answer.text, self.task.rule(example, answer.text))
-            for example, prompt, answer in zip(examples, prompts, answers, strict=True)
-        ]
+        self, examples: Sequence[Example], prompts: Sequence[tuple[Message, ...]], answers: Batch
+    ) -> Iterator[Outcome]:
+        """Outcomes by the rule; where there is an extractor, with the answers that could be had by asking behind it."""
+        rule = self.task.rule
+        judged = (
+            _Judged(example, prompt, answer, answer.text, rule(example, answer.text))
+            for example, prompt, answer in zip(
+                examples, prompts, map(answers.answer, range(len(examples))), strict=True
+            )
+        )
+        return self._extracted(judged) if self.task.extractor else (each.outcome for each in judged)
 
-    def _extracted(self, judged: Sequence[_Judged]) -> list[_Judged]:
-        """`judged`, with the answers that could be had by asking for them after the extractor."""
-        extractor = self.task.extractor
-        again = [i for i, each in enumerate(judged) if each.lacks_answer] if extractor else []
-        begun = {i: _joined(judged[i].answer.text, extractor) for i in again}
-        prompts = [(*judged[i].prompt, Message("assistant", begun[i])) for i in again]
-        result = list(judged)
-        for i, more in zip(again, self.generate("task", prompts, max_tokens=EXTRACTION_TOKENS), strict=True):
-            if more.finish != "failed":
-                before = judged[i]
-                output = begun[i] + more.text
-                judgement = self.task.rule(before.example, output)
-                result[i] = _Judged(before.example, before.prompt, before.answer, output, judgement)
-        return result
+    def _extracted(self, judged: Iterator[_Judged]) -> Iterator[Outcome]:
+        """Outcomes, with the answers that could be had by asking for them after the extractor."""
+        again, first, places = self.batch("task", max_tokens=EXTRACTION_TOKENS), list[_Judged](), dict[int, int]()
+        for i, each in enumerate(judged):
+            first.append(each)
+            if each.lacks_answer:
+                begun = _joined(each.answer.text, self.task.extractor)
+                places[i] = again.add([(*each.prompt, Message("assistant", begun))])[0]
+        again.end()
+        for i, each in enumerate(first):
+            more = again.answer(places[i]) if i in places else each.answer
+            if i not in places or more.finish == "failed":
+                yield each.outcome
+            else:
+                output = _joined(each.answer.text, self.task.extractor) + more.text
+                judgement = self.task.rule(each.example, output)
+                yield _Judged(each.example, each.prompt, each.answer, output, judgement).outcome
 
     def _seeded(self, role: str, request: Asked) -> Asked:
-        """A sampled request with its seed: another one at another step, or when the same is asked again."""
+        """A request, with its seed where it is sampled: another one at another step, or when it is asked again."""
+        if request.temperature == 0:
+            return request
         content = canonical([role, encode(request)])
         occurrence = self._occurrences[content]
         self._occurrences[content] += 1
         seed = derive(self._world.seed, "sample", str(self.step), content, str(occurrence)) >> 33
         return replace(request, seed=seed)
-
-    def _ask(
-        self, role: str, requests: Sequence[Asked], kind: Literal["generate", "infill"] = "generate"
-    ) -> list[Response]:
-        """Responses in the order of requests; each distinct request is answered at most once in the life of the run."""
-        model = self.model(role, Infills if kind == "infill" else Generates)
-        keys = [call_key(model.id, kind, encode(request)) for request in requests]
-        by_key = dict(zip(keys, requests, strict=True))
-        batch = _Batch(role, kind, model, len(by_key), sum(self._world.log.get(key) is None for key in by_key))
-        bounds = {key: bound(request) for key, request in by_key.items()}
-        for absent in self._ledger.portions(role, bounds, _cost):
-            if absent:
-                self._send(batch, {key: by_key[key] for key in absent})
-        return [decode(Response, self._ledger.response(key), "a journaled answer", StateError) for key in keys]
-
-    def _send(self, batch: _Batch, requests: Mapping[str, Asked]) -> None:
-        """Have `requests` answered, each answer written down before the next one is waited for."""
-        keys, model = list(requests), batch.model
-        waiting, asked = set(range(len(keys))), list(requests.values())
-        for index, response in model.infill(asked) if batch.kind == "infill" else model.generate(asked):
-            if index not in waiting:
-                raise ModelError(
-                    f"a model must answer every request once, got a second or unasked answer {index} of "
-                    f"{len(requests)} from {model.id!r}; correct its `{batch.kind}`"
-                )
-            waiting.remove(index)
-            request, answer = encode(asked[index]), encode(response)
-            call = Call(keys[index], self.step, batch.role, model.id, batch.kind, request, answer)
-            self._ledger.record(call, _cost)
-            batch.answered += 1
-            self._answered(batch.answered, batch.needed)
-            if response.finish == "failed":
-                # What is said of this very request comes late in a reason; counts are of kinds.
-                reason = response.reason or "no reason given"
-                self.tally(f"unanswered: {batch.role}: {reason[:REASON]}")
-                batch.reasons[reason] += 1
-        if waiting:
-            raise ModelError(
-                f"a model must answer every request once, got no answer to {len(waiting)} of {len(requests)} "
-                f"from {model.id!r}; correct its `{batch.kind}`"
-            )
-        self._check_share(batch)
-
-    def _check_share(self, batch: _Batch) -> None:
-        """ModelError where too much of a batch went unanswered, once all of it that was paid is written down."""
-        failed, share = batch.reasons.total(), self._world.fail_on
-        if failed > max(share * batch.size, FEW if share else 0):
-            raise ModelError(
-                f"at most {share:.0%} of a batch may go unanswered, got {failed:,} of {batch.size:,} from "
-                f"{batch.model.id!r} in the role {batch.role!r}, mostly: {batch.reasons.most_common(1)[0][0]}; "
-                "put that right, or allow more with fail_on"
-            )
 
     def _answered(self, answered: int, batch: int) -> None:
         self._world.tell(CallsAnswered(self.step, self._phase, answered, batch, self.usage))
@@ -344,23 +360,6 @@ def _joined(output: str, extractor: str) -> str:
     return f"{output} {extractor}" if output and not output[-1].isspace() else output + extractor
 
 
-@dataclass(slots=True)
-class _Batch:
-    """What was asked for together, and how it goes."""
-
-    role: str
-    kind: Literal["generate", "infill"]
-    model: Any
-    """Has the capability for the kind."""
-    size: int
-    """Distinct requests."""
-    needed: int
-    """Answers that must come from the model."""
-    answered: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    """Why requests went unanswered."""
-
-
 def checked_share(fail_on: float) -> float:
     """`fail_on`, if it is a share; SpecError otherwise."""
     if not 0 <= fail_on <= 1:
@@ -387,7 +386,3 @@ def require(models: Mapping[str, Any], role: str, capability: type[Any]) -> Any:
             f"got {model.id!r}, which lacks it; {remedies.get(capability, local)}"
         )
     return model
-
-
-def _cost(response: JSON) -> Usage:
-    return Usage(1, response["prompt_tokens"], response["output_tokens"])

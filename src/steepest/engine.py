@@ -137,8 +137,9 @@ class Run:
         spent, prices = total_usage(self._records), self._world.prices
         ledger = Ledger(self._world.log, step, self.limits, spent, prices=prices, before=before)
         ctx = Context(self._world, ledger)
-        state = self.method.step(self._records[-1].state, ctx) if self._records else self.method.init(ctx)
-        best = self.method.best(state)
+        with ctx:
+            state = self.method.step(self._records[-1].state, ctx) if self._records else self.method.init(ctx)
+            best = self.method.best(state)
         measured = self._measure(best.candidate, step, ledger.settled)
         seconds = round(time.perf_counter() - started, 6)
         counts = dict(sorted((Counter(ctx.counts) + Counter(measured.counts)).items()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,6 +33,8 @@ class Measured:
     task: str
     model: str
     split: str
+    notes: Sequence[str] = ()
+    """What reading the rows brought up, a line each."""
 
     def to_json(self) -> codec.JSON:
         """Plain data, as `steepest eval --json` prints it."""
@@ -60,4 +62,5 @@ def measure(prompt: str, source: TaskSource, split: str, models: Mapping[str, Op
         task=source.task.name,
         model=models["task"].name,
         split=split,
+        notes=tuple(map(str, source.notes)),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from steepest.codec import JSON
 from steepest.context import Context, World
@@ -55,6 +55,7 @@ def conclude(
         dev=compare(initial_dev, best_dev),
         usage=spent(total_usage(records), elapsed(records)),
         measuring=spent(measured, time.perf_counter() - started),
+        unfinished=spent(_unfinished(world, records[-1].step), 0.0),
         method=str(info.method["use"]),
         task=info.task.name,
         models={role: model.name for role, model in info.models.items()},
@@ -66,12 +67,26 @@ def conclude(
         run=folder.path.resolve().name,
         accounts=total_accounts(records),
         counts=total_counts(records),
+        notes=tuple(map(str, info.task.notes)),
         folder=folder.path,
     )
     folder.write_lines("test.jsonl", _test_lines(both))
     folder.write("result.json", result.to_json())
     world.tell(RunFinished(result.run, result.verdict, result.sentence, stopped))
     return result
+
+
+def _unfinished(world: World, last: int) -> Usage:
+    """What was paid behind the last committed step."""
+    paid = Usage()
+    for call in filter(None, map(world.log.get, world.log)):
+        if call.step > last:
+            price = world.prices.get(call.account.partition(":")[0])
+            response = call.response
+            read = response.get("prompt_tokens", response.get("tokens", 0))
+            usage = Usage(1, read, response.get("output_tokens", 0))
+            paid += replace(usage, dollars=price.of(usage)) if price else usage
+    return paid
 
 
 def _opened(folder: RunFolder, step: int) -> int:

@@ -116,6 +116,9 @@ class Ledger:
         self._before = before or {}
         self._accounts: dict[str, Usage] = {}
         self._settled: set[str] = set()
+        self._claims: dict[str, Usage] = {}
+        self._claimed = Usage()
+        """The most that all calls under way can cost."""
 
     @property
     def accounts(self) -> dict[str, Usage]:
@@ -166,9 +169,27 @@ class Ledger:
             yield self._take(portion, cost)
             paid = paid[len(portion) :]
 
+    def claim(self, role: str, bounds: Mapping[str, Usage], cost: Cost) -> list[str] | None:
+        """Account for a batch at once, while others are under way; which of its calls must be made.
+
+        None, and nothing is accounted for, where it might pass a limit with all that is under way: then it takes
+        `portions`, once everything that was claimed has been recorded.
+        """
+        paid = self._paid(list(bounds))
+        if not self._fits(self._claimed + self._together(role, [bounds[key] for key in paid])):
+            return None
+        self._reuse(list(bounds))
+        absent = self._take(paid, cost)
+        for key in absent:
+            self._claims[key] = self._together(role, [bounds[key]])
+            self._claimed += self._claims[key]
+        return absent
+
     def record(self, call: Call, cost: Cost) -> None:
         """Write a finished call into the journal and pay for it."""
         self._log.append(call)
+        if claim := self._claims.pop(call.key, None):
+            self._claimed = _less(self._claimed, claim) if self._claims else Usage()
         self._pay(call.account, cost(call.response))
 
     def response(self, key: str) -> JSON:
@@ -260,3 +281,12 @@ class Ledger:
             ("tokens", limits.tokens, spent.tokens, more.tokens),
             ("dollars", limits.dollars, spent.dollars, more.dollars),
         ]
+
+
+def _less(whole: Usage, part: Usage) -> Usage:
+    return Usage(
+        whole.calls - part.calls,
+        whole.prompt_tokens - part.prompt_tokens,
+        whole.output_tokens - part.output_tokens,
+        dollars=whole.dollars - part.dollars,
+    )

@@ -18,6 +18,7 @@ from steepest.models.opening import Opened
 from steepest.runfolder import FORMAT, ModelInfo, RunInfo, git_revision, library_versions
 from steepest.tasks.judge import Judge
 from steepest.tasks.metrics import describe_metric
+from steepest.tasks.notes import Note
 from steepest.tasks.source import TaskInfo
 from steepest.tasks.task import Task
 from steepest.types import Example, Scored
@@ -70,6 +71,8 @@ class Plan:
     """Role -> price of its model."""
     fail_on: float = FAIL_ON
     """Share of a batch that may go unanswered, see `World.fail_on`."""
+    notes: tuple[Note, ...] = ()
+    """What reading the rows brought up."""
 
     @property
     def roles(self) -> dict[str, Any]:
@@ -107,6 +110,7 @@ def check(plan: Plan) -> RunInfo:
             origin=plan.origin,
             language=task.language,
             description=task.description,
+            notes=plan.notes,
         ),
         models={role: ModelInfo(o.name, o.options, o.model.id) for role, o in plan.models.items()},
         prompt=task.seeds[0],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -122,6 +122,10 @@ class Result:
     """What the method paid, by who was asked: a role, and "ROLE: KIND" for its white-box calls."""
     counts: Mapping[str, int] = field(default_factory=dict)
     """Over all steps: replies that could not be used and requests that went unanswered, by reason."""
+    notes: Sequence[str] = ()
+    """What reading the rows brought up, a line each; run.json names all rows of each."""
+    unfinished: Spent = Spent(0, 0, 0, 0, 0, 0.0)
+    """What a step had paid for that a limit cut off before its end; neither in `usage` nor in `measuring`."""
     format: int = 1
     folder: Path = field(default=Path(), compare=False)
     """Where the run folder is; not part of the file."""

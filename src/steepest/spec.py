@@ -38,6 +38,7 @@ PARTS: Mapping[str, str] = {
     "ucb-e": "steepest.parts.bandits:UCBE",
     "successive-rejects": "steepest.parts.bandits:SuccessiveRejects",
     "successive-halving": "steepest.parts.bandits:SuccessiveHalving",
+    "racing": "steepest.parts.racing:Racing",
     # Schedule
     "constant": "steepest.parts.schedules:Constant",
     "linear": "steepest.parts.schedules:Linear",

@@ -11,8 +11,6 @@ from steepest.cli import main
 from steepest.exporting import FORMATS
 from steepest.exporting.verifying import verify
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries that are tried
-
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -22,10 +20,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("to", sorted(FORMATS))
 def test_an_export_is_verified_by_the_run_s_model(
-    to: str, plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    to: str, plain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if to == "mlflow":
-        monkeypatch.setattr("steepest.exporting.mlflow.is_installed", lambda name: False)
     call = [
         "export",
         str(plain),

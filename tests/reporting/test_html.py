@@ -162,6 +162,18 @@ def test_edits_without_a_place(tmp_path: Path) -> None:
     assert re.search(r"1–− The whole prompt\. .{50,70}…––– → 0\.500–rejected", text)
 
 
+def test_notes_on_the_rows_name_them_folded_away(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    spec = json.loads((folder / "run.json").read_text())
+    rows = [f"rows.csv, line {n}: {HOSTILE}" for n in range(250)]
+    spec["task"]["notes"] = [{"text": "250 bad rows skipped", "rows": rows}, {"text": "no train rows", "rows": []}]
+    (folder / "run.json").write_text(json.dumps(spec))
+    text = write(folder).read_text("utf-8")
+    assert "<summary>250 bad rows skipped</summary>" in text and "<p>no train rows</p>" in text
+    assert "rows.csv, line 199:" in text and "rows.csv, line 200:" not in text and "50 more in run.json" in text
+    assert "script" not in Page(text).names
+
+
 def test_no_better_prompt(tmp_path: Path) -> None:
     text = plain(report(tmp_path, prompts=["a", "a"], dev=[0.5, 0.5], fixed=0, broken=0, trials=[[], []]))
     assert "No better prompt was found: keep yours." in text

@@ -66,8 +66,27 @@ def test_graded_scores_get_the_bca_bootstrap() -> None:
     assert interval(values.tolist()) == found
 
 
-def test_equal_graded_scores_give_a_point() -> None:
-    assert interval([0.5] * 7) == Interval(0.5, 0.5, 0.5, 7)
+@pytest.mark.parametrize("n", [1, 2, 7, 50])
+def test_equal_graded_scores_leave_open_what_wilsons_interval_leaves_open(n: int) -> None:
+    found, share = interval([0.4] * n), 1.0 - interval([1.0] * n).low
+    assert (found.low, found.high) == pytest.approx((0.4 - 0.4 * share, 0.4 + 0.6 * share))
+    a, b = {f"{i}": 0.25 for i in range(n)}, {f"{i}": 0.75 for i in range(n)}
+    test = paired_test(a, b)
+    assert (test.low, test.high) == pytest.approx((0.5 - 1.5 * share, 0.5 + 0.5 * share))
+
+
+def test_few_graded_scores_get_students_interval() -> None:
+    values = [0.2, 0.35, 0.4, 0.55]
+    found, reference = interval(values), stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((reference.low, reference.high))
+    assert interval([0.1, 0.9]) == Interval(0.5, 0.0, 1.0, 2)
+
+
+def test_ties_among_resampled_means_are_seen_whatever_the_last_bits() -> None:
+    # The same scores, shifted so that sums are not exact: the interval moves by the shift.
+    plain = [0.0, 0.25, 0.5, 0.75, 0.5] * 4
+    found, shifted = interval(plain), interval([value + 0.1 for value in plain])
+    assert (shifted.low - 0.1, shifted.high - 0.1) == pytest.approx((found.low, found.high), abs=1e-9)
 
 
 def test_many_rows_are_resampled_in_small_blocks() -> None:

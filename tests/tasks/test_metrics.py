@@ -245,7 +245,7 @@ def test_metric_that_raises_names_the_row() -> None:
     def broken(example: Example, output: str) -> float:
         raise KeyError("no\nsuch column")
 
-    with pytest.raises(TaskError, match=r"got KeyError: .*such column.* on row 'r7'; correct") as error:
+    with pytest.raises(TaskError, match=r"got KeyError: .*such column.* on row 'r7' \(q\); correct") as error:
         open_metric(broken)(row("x"), "y")
     assert "\n" not in str(error.value)
     with pytest.raises(TaskError, match="on row 'r7'"):

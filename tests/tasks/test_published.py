@@ -15,6 +15,9 @@ from steepest.tasks.judge import Judge
 DATA = Path(os.environ.get("STEEPEST_BENCHMARKS", Path(__file__).parents[2].parent / "shared" / "data"))
 
 
+TABLE = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+
+
 def at_hand(name: str) -> bool:
     chosen = benchmarks.benchmark(name)
     roots = [DATA / folder for folder in chosen.folders]
@@ -34,6 +37,8 @@ def test_a_benchmark_loads_and_its_answers_are_recovered(name: str) -> None:
     source = benchmarks.load(name, DATA)
     rows = [*source.task.train, *source.task.dev, *source.test]
     assert not {e.input for e in source.task.dev} & {e.input for e in source.test} or source.task.template.slots
+    counts = " / ".join(str(len(source.rows(split))) for split in ("train", "dev", "test"))
+    assert f"| `{name}` | {counts} | " in TABLE
     if isinstance(source.task.metric, Judge):
         return
     lost = [r.target for r in rows if source.task.metric(r, f"Reasons.\nThe answer is {r.target}").score < 1.0]
@@ -79,8 +84,35 @@ def test_another_file_is_one_line_or_skipped(tmp_path: Path, line: str, message:
         load_task("gsm8k", data_dir=tmp_path)
     assert "\n" not in str(caught.value)
     source = load_task("gsm8k", data_dir=tmp_path, skip_bad_rows=True)
-    assert "1 bad rows were skipped" in source.notes[0]
-    assert "line 1" in source.notes[0]
+    assert source.notes[0].text == "1 bad row skipped"
+    assert "line 1" in source.notes[0].rows[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content", "message"),
+    [
+        ("svamp", "SVAMP.json", {"examples": 3}, r"SVAMP\.json: a JSON object must hold one list of rows, got none"),
+        ("svamp", "SVAMP.json", [3], r"SVAMP\.json, row 1: a row is an object of columns, got int"),
+        ("bbh/navigate", "navigate.json", [{"input": "q"}], r"navigate\.json: the file has a list of examples"),
+        ("bbh/navigate", "navigate.json", {"examples": [{"input": "q"}]}, r"row 1: .*a column 'target', got none"),
+        ("bbh/navigate", "navigate.json", {"examples": [{"input": "q", "target": "Maybe"}]}, r"row 1.*got 'Maybe'"),
+        ("bigbench_ii/snarks", "task.json", {"examples": [{"input": "q", "target_scores": 1}]}, r"row 1: no row of"),
+        ("bigbench_ii/snarks", "task.json", {"examples": [{"input": "q", "target_scores": {}}]}, r"row 1: no row of"),
+        ("strategyqa", "train.json", [{"question": "", "answer": True}], r"row 1, column 1: .*must not be empty"),
+    ],
+)
+def test_files_of_another_benchmark_name_row_and_remedy(
+    tmp_path: Path, name: str, file: str, content: object, message: str
+) -> None:
+    inner = tmp_path / benchmarks.benchmark(name).folders[0]
+    for part in benchmarks.benchmark(name).files.values():
+        path = inner / part[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+    assert [*tmp_path.rglob(file)]
+    with pytest.raises(TaskError, match=message) as refused:
+        load_task(name, data_dir=tmp_path)
+    assert "\n" not in str(refused.value)
 
 
 def test_unknown_names_and_missing_files(tmp_path: Path) -> None:
@@ -97,6 +129,6 @@ def test_unknown_names_and_missing_files(tmp_path: Path) -> None:
 def test_skipped_rows_are_named_and_lists_are_several_right_answers() -> None:
     rows = [{"input": f"q{i}", "target": [f"word{i}", f"other{i}"]} for i in range(40)]
     source = load_task(TaskSpec([*rows, {"input": "", "target": "x"}], answer="text", skip_bad_rows=True))
-    assert source.notes[0].startswith("1 bad rows were skipped: row 41, column 1")
+    assert str(source.notes[0]).startswith("1 bad row skipped: row 41, column 1")
     row = source.test[0]
     assert all(source.task.rule(row, f"The answer is {w}").score == 1.0 for w in rows[int(row.input[1:])]["target"])

@@ -24,7 +24,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     grid: Annotated[list[str], typer.Option(metavar="NAME[:PRESET]", help=f"An ablation: {GRIDS}.")] = [],  # noqa: B006
     seeds: Annotated[int, typer.Option(metavar="N", help="Searches of each method on each task.")] = 3,
     calls: Annotated[int | None, typer.Option(metavar="N", help="Calls of each search, never passed.")] = None,
-    tokens: Annotated[int | None, typer.Option(metavar="N", help="Tokens of each search, never passed.")] = None,
+    tokens: Annotated[int | None, typer.Option(metavar="N", help="Tokens of each search.")] = None,
     dollars: Dollars = None,
     price: Prices = [],  # noqa: B006
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Initial prompt [each task's own].")] = None,

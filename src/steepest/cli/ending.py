@@ -67,6 +67,8 @@ def say_result(folder: Path) -> None:
         console.print(_text(line))
     if missing := words.unanswered(tables):
         console.print(_text(f"note       {missing}"))
+    for note in result.notes:
+        console.print(_text(f"note       {note}"))
     for label, text in (("cost", _cost(result)), ("models", words.players(tables)), ("replies", words.replies(tables))):
         if text:
             console.print(_text(f"{label:<11}{text}"))
@@ -84,6 +86,8 @@ def say_measured(measured: Measured) -> None:
     console.print(_text(f"model      {measured.model}"))
     for line in _faults(measured.answers, measured.score.n):
         console.print(_text(line))
+    for note in measured.notes:
+        console.print(_text(f"note       {note}"))
     usage = measured.usage
     console.print(_text(f"cost       {usage.calls:,} calls, {usage.tokens:,} tokens, {words.duration(usage.seconds)}"))
 
@@ -160,7 +164,10 @@ def _faults(faults: Faults, n: int) -> Iterator[str]:
 
 def _cost(result: Result) -> str:
     parts = []
-    for spent, aim in ((result.usage, "search"), (result.measuring, "measure")):
+    aims = (result.usage, "search"), (result.unfinished, "begin a step that did not fit"), (result.measuring, "measure")
+    for spent, aim in aims:
+        if spent is result.unfinished and not spent.calls:
+            continue
         dollars = f" ({money(spent.dollars)})" if spent.dollars else ""
         parts.append(f"{spent.calls:,} calls and {spent.tokens:,} tokens{dollars} to {aim}")
     return ", ".join(parts)

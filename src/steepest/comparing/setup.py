@@ -155,10 +155,23 @@ def _same(path: Path, setup: Setup) -> None:
     for field in fields(Setup):
         old, new = (codec.encode(getattr(each, field.name)) for each in (before, setup))
         if codec.canonical(old) != codec.canonical(new):
+            was, now = (_short(only) for only in _apart(old, new))
             raise StateError(
-                f"{path.parent} holds a comparison with other {field.name}: {_short(old)}, got {_short(new)}; "
+                f"{path.parent} holds a comparison with other {field.name}: {was}, got {now}; "
                 "name another folder, or give what was given then"
             )
+
+
+def _apart(old: codec.JSON, new: codec.JSON) -> list[codec.JSON]:
+    """Both without what they have in common: of things by the same names, the settings that differ."""
+    if isinstance(old, list) and isinstance(new, list) and _short(old) == _short(new):
+        return next(_apart(was, now) for was, now in zip(old, new, strict=True) if was != now)
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        if len(names) == 1 and names[0] in old and names[0] in new:
+            return [{names[0]: side} for side in _apart(old[names[0]], new[names[0]])]
+        return [{name: side.get(name) for name in names} for side in (old, new)]
+    return [old, new]
 
 
 def _short(value: codec.JSON) -> str:

@@ -6,9 +6,10 @@ import runpy
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from steepest.exporting.pieces import fill, from_data, slots_in
-from steepest.exporting.rebuilding import OWN, Rebuilt, assignments, is_installed, literal, release, turns_said
+from steepest.exporting.pieces import fill, free_name, from_data, slots_in, with_names
+from steepest.exporting.rebuilding import OWN, Rebuilt, alone, assignments, is_installed, literal, release, turns_said
 from steepest.exporting.script import literals_of
 from steepest.exporting.subject import Subject
 from steepest.types import Example
@@ -68,19 +69,28 @@ class Program(dspy.Module):
 
 def write(subject: Subject) -> Mapping[str, str]:
     """The file."""
-    columns = assignments({"COLUMNS": list(slots_in(subject.turns))})
-    return {"program.py": HEAD + literals_of(subject) + columns + BODY}
+    turns = with_names(subject.turns, _keyword)
+    columns = assignments({"COLUMNS": list(slots_in(turns))})
+    return {"program.py": HEAD + literals_of(subject, turns) + columns + BODY}
 
 
 def rebuild(path: Path, subject: Subject, rows: Sequence[Example]) -> Rebuilt:
     """What the program sends through DSPy to a model that only listens; without DSPy, the file's messages, filled."""
+    columns = [{_keyword(name): value for name, value in subject.columns(row).items()} for row in rows]
     if not is_installed("dspy"):
         turns = from_data(literal(path, "MESSAGES"))
-        return Rebuilt([fill(turns, subject.columns(row)) for row in rows], OWN)
-    dspy = import_module("dspy")
-    program = runpy.run_path(str(path))["Program"]()
-    model = dspy.utils.DummyLM([{"output": "heard"}] * len(rows))
-    with dspy.context(lm=model):
-        for row in rows:
-            program(**subject.columns(row))
+        return Rebuilt([fill(turns, row) for row in columns], OWN)
+    file = path.resolve()
+    with TemporaryDirectory() as place, alone(Path(place), DSPY_CACHEDIR=place):
+        dspy = import_module("dspy")
+        program = runpy.run_path(str(file))["Program"]()
+        model = dspy.utils.DummyLM([{"output": "heard"}] * len(rows))
+        with dspy.context(lm=model):
+            for row in columns:
+                program(**row)
     return Rebuilt([turns_said(call["messages"]) for call in model.history], release("dspy"))
+
+
+def _keyword(name: str) -> str:
+    """A column's name as an argument of the program."""
+    return free_name(name, ("self", "instance"))

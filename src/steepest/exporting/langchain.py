@@ -6,8 +6,8 @@ import runpy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from steepest.exporting.pieces import format_text
-from steepest.exporting.rebuilding import OWN, Rebuilt, assignments, is_installed, literal, release
+from steepest.exporting.pieces import format_text, free_name, with_names
+from steepest.exporting.rebuilding import OWN, Rebuilt, alone, assignments, is_installed, literal, release
 from steepest.exporting.subject import Subject
 from steepest.types import Example, Message, Role
 
@@ -34,7 +34,7 @@ def write(subject: Subject) -> Mapping[str, str]:
     """The file. Braces that are no slots are doubled."""
     literals = assignments(
         {
-            "MESSAGES": [(_NAMES[turn.role], format_text(turn.pieces)) for turn in subject.turns],
+            "MESSAGES": [(_NAMES[turn.role], format_text(turn.pieces)) for turn in with_names(subject.turns, _key)],
             "DECODING": {"temperature": 0.0, "max_tokens": subject.source.task.max_tokens},
             "FOLLOW_UP": subject.follow_up,
             "PROVENANCE": subject.provenance,
@@ -45,13 +45,18 @@ def write(subject: Subject) -> Mapping[str, str]:
 
 def rebuild(path: Path, subject: Subject, rows: Sequence[Example]) -> Rebuilt:
     """What LangChain makes of the file; without it, what `str.format` makes of its templates."""
+    columns = [{_key(name): value for name, value in subject.columns(row).items()} for row in rows]
     if not is_installed("langchain_core"):
         turns = literal(path, "MESSAGES")
-        filled = [
-            tuple(Message(_ROLES[name], text.format(**subject.columns(row))) for name, text in turns) for row in rows
-        ]
+        filled = [tuple(Message(_ROLES[name], text.format(**row)) for name, text in turns) for row in columns]
         return Rebuilt(filled, OWN)
-    prompt = runpy.run_path(str(path))["PROMPT"]
-    said = [prompt.invoke(subject.columns(row)).to_messages() for row in rows]
+    with alone(path.parent):
+        prompt = runpy.run_path(path.name)["PROMPT"]
+        said = [prompt.invoke(row).to_messages() for row in columns]
     filled = [tuple(Message(_ROLES[message.type], message.content) for message in messages) for messages in said]
     return Rebuilt(filled, release("langchain-core"))
+
+
+def _key(name: str) -> str:
+    """A column's name in the template."""
+    return free_name(name, ("self",))

@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from steepest import codec
-from steepest.exporting.pieces import Turn, jinja_text, yaml_text
-from steepest.exporting.rebuilding import OWN, Rebuilt, is_installed, release
+from steepest.exporting.pieces import Turn, fill_jinja, jinja_text, with_names, yaml_text
+from steepest.exporting.rebuilding import OWN, Rebuilt, alone, is_installed, release, turns_said
 from steepest.exporting.scoring import FILE as SCORING
 from steepest.exporting.scoring import LM_EVAL, example_json, has_rule, scoring_file
 from steepest.exporting.subject import Subject
@@ -28,7 +29,7 @@ HEAD = """\
 
 def write(subject: Subject) -> Mapping[str, str]:
     """The task file, the rows, and the scores of a rule."""
-    by_role = {turn.role: _template(turn) for turn in subject.turns}
+    by_role = {turn.role: _template(turn) for turn in with_names(subject.turns, _column)}
     name = re.sub(r"\W", "_", f"steepest_{subject.info.task.name}", flags=re.ASCII)
     values: dict[str, Any] = {
         "task": name,
@@ -63,25 +64,36 @@ def write(subject: Subject) -> Mapping[str, str]:
 
 
 def rebuild(path: Path, subject: Subject, rows: Sequence[Example]) -> Rebuilt:
-    """What the templates of the file become, by Jinja set up as lm-eval does; without it, by a filler of our own."""
+    """The requests that lm-eval makes of the task and its rows; without it, the task's templates, filled."""
+    if not is_installed("lm_eval"):
+        return Rebuilt(_filled(path, [json.loads(_row(subject, row)["shown"]) for row in rows]), OWN)
+    with TemporaryDirectory() as place, alone(path, HF_DATASETS_CACHE=place):
+        manager = import_module("lm_eval.tasks").TaskManager(include_path=".", include_defaults=False)
+        (name,) = manager.all_tasks
+        task = manager.load(name)["tasks"][name]
+        # A chat template that shows the very turns it is given.
+        task.build_all_requests(
+            apply_chat_template=True,
+            fewshot_as_multiturn=True,
+            chat_template=lambda turns, **_: json.dumps(turns),
+        )
+    asked = {json.loads(each.doc["example"])["id"]: turns_said(json.loads(each.args[0])) for each in task.instances}
+    return Rebuilt([asked[row.id] for row in rows], release("lm-eval"))
+
+
+def _filled(path: Path, rows: Sequence[Mapping[str, str]]) -> list[tuple[Message, ...]]:
     text = (path / FILE).read_text(encoding="utf-8")
     values = {key: json.loads(value) for key, value in re.findall(r'^(\w+): (".*")$', text, re.MULTILINE)}
     turns: list[tuple[Role, str]] = [("user", values["doc_to_text"])]
     if values["description"]:
         turns.insert(0, ("system", values["description"]))
-    shown = [json.loads(_row(subject, row)["shown"]) for row in rows]
-    if not is_installed("jinja2"):
-        filled = [tuple(Message(role, _filled(template, row)) for role, template in turns) for row in shown]
-        return Rebuilt(filled, OWN)
-    jinja2 = import_module("jinja2")
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    compiled = [(role, environment.from_string(template)) for role, template in turns]
-    filled = [tuple(Message(role, template.render(**row)) for role, template in compiled) for row in shown]
-    return Rebuilt(filled, release("jinja2"))
+    return [tuple(Message(role, fill_jinja(template, row)) for role, template in turns) for row in rows]
 
 
 def _template(turn: Turn) -> str:
-    return jinja_text(turn.pieces, _column)
+    template = jinja_text(turn.pieces)
+    # lm-eval takes a bare word for a column where there is one of that name.
+    return template if "{{" in template else template + '{{ "" }}'
 
 
 def _column(name: str) -> str:
@@ -94,12 +106,3 @@ def _row(subject: Subject, row: Example) -> dict[str, str]:
     shown = {_column(name): value for name, value in subject.columns(row).items()}
     shown.setdefault(_column("target"), row.target)
     return {"shown": codec.dumps(shown), "example": codec.dumps(example_json(row))}
-
-
-def _filled(template: str, row: Mapping[str, str]) -> str:
-    """A template that holds texts and columns only, as `jinja_text` writes them."""
-
-    def value(match: re.Match[str]) -> str:
-        return str(json.loads(match[1])) if match[1] else row[match[2]]
-
-    return re.sub(r'\{\{ (?:("(?:[^"\\]|\\.)*")|(\w+)) \}\}', value, template)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from steepest.codec import JSON
@@ -62,6 +62,16 @@ def written(pieces: Iterable[Piece], text: Callable[[str], str], slot: Callable[
     return "".join(slot(piece.name) if isinstance(piece, Slot) else text(piece) for piece in pieces)
 
 
+def with_names(turns: Sequence[Turn], name: Callable[[str], str]) -> tuple[Turn, ...]:
+    """The turns with other names for their slots."""
+    return tuple(Turn(t.role, tuple(p if isinstance(p, str) else Slot(name(p.name)) for p in t.pieces)) for t in turns)
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """A column's name where a library has taken some for itself; no two columns get the same."""
+    return f"column_{name}" if name in taken or name.startswith("column_") else name
+
+
 def as_data(turns: Sequence[Turn]) -> JSON:
     """Turns as plain data: [{"role": ..., "content": ["text", {"slot": "input"}, ...]}]."""
     return [
@@ -101,14 +111,23 @@ def format_text(pieces: Iterable[Piece]) -> str:
     return written(pieces, lambda text: text.replace("{", "{{").replace("}", "}}"), lambda name: "{" + name + "}")
 
 
-def jinja_text(pieces: Iterable[Piece], name_of: Callable[[str], str] = str) -> str:
+def jinja_text(pieces: Iterable[Piece]) -> str:
     """For Jinja. Everything special there begins with a brace; carriage returns would become line feeds."""
-    return written(pieces, jinja_literal, lambda name: "{{ " + name_of(name) + " }}")
+    return written(pieces, jinja_literal, lambda name: "{{ " + name + " }}")
 
 
 def jinja_literal(text: str) -> str:
     """Text that Jinja gives back as it is."""
     return re.sub(r"\{+|\r", lambda m: "{{ " + json.dumps(m.group()) + " }}", text)
+
+
+def fill_jinja(template: str, row: Mapping[str, str]) -> str:
+    """A template that holds texts and columns only, as `jinja_text` writes them, filled without Jinja."""
+
+    def value(match: re.Match[str]) -> str:
+        return str(json.loads(match[1])) if match[1] else row[match[2]]
+
+    return re.sub(r'\{\{ (?:("(?:[^"\\]|\\.)*")|(\w+)) \}\}', value, template)
 
 
 def yaml_text(values: Mapping[str, JSON]) -> str:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shutil import copytree, which
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from steepest.errors import SpecError
 from steepest.exporting.pieces import as_data, fill, from_data, yaml_text
-from steepest.exporting.rebuilding import OWN, Rebuilt
+from steepest.exporting.rebuilding import OWN, Rebuilt, turns_said
 from steepest.exporting.scoring import FILE as SCORING
 from steepest.exporting.scoring import PROMPTFOO, example_json, has_rule, scoring_file
 from steepest.exporting.subject import Subject
@@ -61,9 +67,37 @@ def write(subject: Subject) -> Mapping[str, str]:
 
 
 def rebuild(path: Path, subject: Subject, rows: Sequence[Example]) -> Rebuilt:
-    """The messages in the folder, filled as its prompt function does. promptfoo itself is no Python package."""
-    turns = from_data(json.loads((path / "messages.json").read_bytes()))
-    return Rebuilt([fill(turns, subject.columns(row)) for row in rows], OWN)
+    """What promptfoo asks a model that only echoes; where it is not on the PATH, the messages of the folder, filled."""
+    promptfoo = which("promptfoo")
+    if promptfoo is None:
+        turns = from_data(json.loads((path / "messages.json").read_bytes()))
+        return Rebuilt([fill(turns, subject.columns(row)) for row in rows], OWN)
+    with TemporaryDirectory() as place:
+        copy = Path(copytree(path, Path(place) / "copy"))
+        config = (copy / FILE).read_text(encoding="utf-8")
+        # An echo has no score.
+        (copy / FILE).write_text(re.sub(r"^defaultTest: .*\n", "", config, flags=re.MULTILINE), encoding="utf-8")
+        evaluated = _echoed(promptfoo, copy)
+    ids = [row["example"]["id"] for row in json.loads((path / "rows.json").read_bytes())]
+    results = evaluated["results"]["results"]
+    asked = {ids[each["vars"]["row"]]: turns_said(json.loads(each["response"]["output"])) for each in results}
+    return Rebuilt([asked[row.id] for row in rows], f"promptfoo {evaluated['metadata']['promptfooVersion']}")
+
+
+def _echoed(promptfoo: str, folder: Path) -> Any:
+    """What `promptfoo eval` writes of an echo; it keeps nothing elsewhere, and asks no server."""
+    options = ("--providers", "echo", "--no-cache", "--no-write", "--no-table", "--no-progress-bar")
+    settings = {
+        "PROMPTFOO_CONFIG_DIR": str(folder),
+        "PROMPTFOO_DISABLE_TELEMETRY": "1",
+        "PROMPTFOO_DISABLE_UPDATE": "1",
+    }
+    command = [promptfoo, "eval", *options, "--output", "said.json"]
+    done = subprocess.run(command, cwd=folder, env=os.environ | settings, capture_output=True, text=True, check=False)
+    written = folder / "said.json"
+    if not written.exists():
+        raise SpecError(f"promptfoo evaluates the export, got {done.stderr.strip()[-300:]!r}; run it in the folder")
+    return json.loads(written.read_bytes())
 
 
 def _provider(subject: Subject) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import pprint
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -14,6 +16,16 @@ from typing import Any
 from steepest.types import Message
 
 OWN = "steepest's own filler"
+_ALONE = {
+    "DO_NOT_TRACK": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_OFFLINE": "1",
+    "LANGCHAIN_TRACING_V2": "false",
+    "LANGSMITH_TRACING": "false",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+"""What keeps libraries from asking servers of their own while they fill a template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +40,19 @@ class Rebuilt:
 def is_installed(module: str) -> bool:
     """Whether a library is there."""
     return find_spec(module) is not None
+
+
+@contextmanager
+def alone(folder: Path, **settings: str) -> Iterator[None]:
+    """A block that is run in `folder`, whose libraries ask no server, under further environment variables."""
+    before = dict(os.environ)
+    os.environ.update(_ALONE | settings)
+    try:
+        with chdir(folder):
+            yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def release(package: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from platform import python_version
 
-from steepest.exporting.pieces import as_data
+from steepest.exporting.pieces import Turn, as_data
 from steepest.exporting.rebuilding import Rebuilt, assignments, turns_said
 from steepest.exporting.subject import Subject
 from steepest.types import Example
@@ -42,11 +42,11 @@ def follow_up(messages, output):
 '''
 
 
-def literals_of(subject: Subject) -> str:
-    """What every exported Python file holds of a prompt, as literals."""
+def literals_of(subject: Subject, turns: Sequence[Turn]) -> str:
+    """What an exported Python file holds of a prompt, as literals."""
     return assignments(
         {
-            "MESSAGES": as_data(subject.turns),
+            "MESSAGES": as_data(turns),
             "DECODING": dict(subject.decoding),
             "FOLLOW_UP": subject.follow_up,
             "PROVENANCE": subject.provenance,
@@ -56,7 +56,7 @@ def literals_of(subject: Subject) -> str:
 
 def write(subject: Subject) -> Mapping[str, str]:
     """The file."""
-    return {"prompt.py": HEAD.replace("{COLUMNS}", '{"input": "..."}') + literals_of(subject) + BUILD}
+    return {"prompt.py": HEAD.replace("{COLUMNS}", '{"input": "..."}') + literals_of(subject, subject.turns) + BUILD}
 
 
 def rebuild(path: Path, subject: Subject, rows: Sequence[Example]) -> Rebuilt:

@@ -40,7 +40,7 @@ the defaults are its choice: prompt and performance, relevance, cosine decay, ge
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -51,9 +51,12 @@ from steepest.parts.directions import shown_errors
 from steepest.parts.memory import Recall, Relevant
 from steepest.parts.schedules import Cosine, Schedule
 from steepest.parts.schedules import words as whole_words
+from steepest.parts.selection import Full, Select, ask_ahead, finalists, finalists_cost
 from steepest.parts.text import (
     Gate,
     MetaPrompt,
+    Reading,
+    Replies,
     Unusable,
     ask,
     changed_words,
@@ -160,6 +163,8 @@ class GPO:  # size: the arguments are the axes of the paper's design space
     """Whether prompts that change more words are refused (paper: no)."""
     candidates: int = 8
     """Prompts written per step (code: 8)."""
+    select: Select = field(default_factory=Full)
+    """How the best of them is found (paper: all rows for all)."""
     exemplars: int = 3
     """Training rows shown, drawn once (code: 3)."""
     batch: int = 8
@@ -214,10 +219,11 @@ class GPO:  # size: the arguments are the axes of the paper's design space
         """One round of the paper's loop."""
         state = self._reflected(state, ctx)
         state = self._summarized(state, ctx)
-        texts = self._write(self.message(state, ctx), state, ctx)
-        parent = state.current.scored
-        children = [Candidate(text, (parent.candidate.id,), "write") for text in texts]
-        scored = ctx.score(children, ctx.task.dev)
+        parent, children = state.current.scored, dict[int, Candidate]()
+        for written in self._write(self.message(state, ctx), state, ctx):
+            children[written.slot] = Candidate(written.value, (parent.candidate.id,), "write")
+            ask_ahead(self.select, [children[written.slot]], ctx.task.dev, self.candidates, ctx)
+        scored = finalists(self.select, [children[slot] for slot in sorted(children)], ctx.task.dev, 1, ctx)
         if not scored:
             return state
         winner = first_best(scored)
@@ -233,10 +239,9 @@ class GPO:  # size: the arguments are the axes of the paper's design space
         batch of train, and it and the summary take one call each."""
         each = len(task.dev) * per_row(task)
         batch = min(self.batch, len(task.train)) * per_row(task) if self._reflects else 0
+        compared = finalists_cost(self.select, self.candidates, len(task.dev), 1) * per_row(task)
         writing = self.candidates * attempts(self.temperature) + self._reflects + self.summarize
-        return Costs(
-            {"task": len(set(task.seeds)) * each}, {"optimizer": writing, "task": self.candidates * each + batch}
-        )
+        return Costs({"task": len(set(task.seeds)) * each}, {"optimizer": writing, "task": compared + batch})
 
     def message(self, state: State, ctx: Context) -> str:
         """2., 3. The meta-prompt of a step."""
@@ -358,8 +363,8 @@ class GPO:  # size: the arguments are the axes of the paper's design space
         """3. How many words may change in this step."""
         return whole_words(self.control, ctx.step, self.steps_planned) if self.control else None
 
-    def _write(self, message: str, state: State, ctx: Context) -> list[str]:
-        """4. New prompts, without those that are refused."""
+    def _write(self, message: str, state: State, ctx: Context) -> Iterator[Reading[str]]:
+        """4. New prompts as they come, without those that are refused."""
         texts = [attempt.scored.candidate.text for attempt in state.history]
         gate, budget = Gate(ctx.task, texts), self._budget(ctx)
 
@@ -371,7 +376,9 @@ class GPO:  # size: the arguments are the axes of the paper's design space
             return read_prompt(response, gate)
 
         temperature, n = self.temperature, self.candidates
-        return ask(ctx, "optimizer", [message], read, temperature=temperature, n=n, max_tokens=self.max_tokens)[0]
+        replies = Replies(ctx, "optimizer", read, temperature=temperature, n=n, max_tokens=self.max_tokens)
+        replies.add([message])
+        return replies.readings()
 
     def _measure(self, parent: Scored, scored: Sequence[Scored], winner: Scored, ctx: Context) -> None:
         """Keep what was tried in the step's record, and how many words it changed."""

@@ -37,18 +37,18 @@ size of the subsets and whose rows they are, temperatures, how long gradients ma
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from steepest.context import Context
 from steepest.costs import Costs, per_row
 from steepest.models import Generates
-from steepest.parts.selection import Full, Select, most
-from steepest.parts.text import ATTEMPTS, Gate, MetaPrompt, ask, read_prompt, read_tagged, shown_input, words
+from steepest.parts.selection import Full, Select, ask_ahead, most
+from steepest.parts.text import ATTEMPTS, Gate, MetaPrompt, Replies, read_prompt, read_tagged, shown_input, words
 from steepest.tasks.judge import EXPECTED, TASK, Judge
 from steepest.tasks.task import Task
-from steepest.types import Candidate, Outcome, Scored
+from steepest.types import Candidate, Example, Outcome, Scored
 
 SHOWN = 1200
 """Characters of a response that the optimizer is shown, from its end."""
@@ -235,11 +235,11 @@ class GradSum:  # size: the settings of the paper's five modules
         """Generation, evaluation, gradients, summaries, new prompts, selection."""
         parents = [scored.candidate for scored in state.beam]
         rows = [example for example in ctx.task.train if example.id in state.rows]
-        failures = [evaluation.errors for evaluation in ctx.evaluate(parents, rows)]
-        gradients = self._gradients(parents, failures, ctx)
+        # Each stage asks as soon as the one before it has something, so that all are under way together.
+        gradients = self._gradients(parents, ctx.outcomes(parents, rows), ctx)
+        ask_ahead(self.select, parents, self._compared(ctx), self._most, ctx)
         feedback = self._summaries(parents, gradients, ctx) if self.summarize else self._drawn(gradients, ctx)
-        children = self._edits(parents, feedback, ctx)
-        chosen = self._select([*parents, *children], ctx)
+        chosen = self._select([*parents, *self._edits(parents, feedback, ctx)], ctx)
         return self.State(self._standing(state.beam, chosen, ctx), state.rows)
 
     def best(self, state: State) -> Scored:
@@ -252,75 +252,74 @@ class GradSum:  # size: the settings of the paper's five modules
         """
         rows, dev, prompts = min(self.rows, len(task.train)), self._subset(len(task.dev)), self.beam
         begin = most(self.select, len(task.seeds), dev, self.beam)
-        compared = most(self.select, prompts * (1 + self.candidates), dev, self.beam) + dev
+        compared = most(self.select, self._most, dev, self.beam) + dev
         answers = prompts * rows + compared
         gradients = rows * (1 if self.gradient_temperature == 0 else ATTEMPTS)
         summaries = _most_summaries(rows) * ATTEMPTS if self.summarize else 0
         optimizer = prompts * (gradients + summaries + self.candidates * ATTEMPTS)
         return Costs(_answering(task, begin), {**_answering(task, answers), "optimizer": optimizer})
 
-    def _gradients(
-        self, parents: Sequence[Candidate], failures: Sequence[Sequence[Outcome]], ctx: Context
-    ) -> list[list[str]]:
-        """For each prompt, one piece of advice per imperfect response."""
-        task, pairs = ctx.task, [(at, error) for at, errors in enumerate(failures) for error in errors]
-        asked = [self.messages.ask_gradient(task, self._told(task), parents[at].text, error) for at, error in pairs]
-        replies = self._ask(asked, "feedback", self.gradient_temperature, ctx)
-        found: list[list[str]] = [[] for _ in parents]
-        for (at, _), reply in zip(pairs, replies, strict=True):
-            found[at] += reply
-        return found
+    def _gradients(self, parents: Sequence[Candidate], outcomes: Iterator[Outcome], ctx: Context) -> list[Replies[str]]:
+        """For each prompt, what is said of its imperfect responses, a piece of advice on each."""
+        asked = [self._asking("feedback", self.gradient_temperature, ctx) for _ in parents]
+        task, rows = ctx.task, min(self.rows, len(ctx.task.train))
+        for at, outcome in enumerate(outcomes):
+            if outcome.score is not None and outcome.score < 1.0:
+                parent = parents[at // rows]
+                asked[at // rows].add([self.messages.ask_gradient(task, self._told(task), parent.text, outcome)])
+        return asked
 
     def _summaries(
-        self, parents: Sequence[Candidate], gradients: Sequence[Sequence[str]], ctx: Context
-    ) -> list[list[list[str]]]:
+        self, parents: Sequence[Candidate], gradients: Sequence[Replies[str]], ctx: Context
+    ) -> Iterator[list[list[str]]]:
         """For each prompt, one general paragraph; none for a prompt without gradients."""
-        task, texts = ctx.task, [list(each) for each in gradients]
-        pending = [at for at, each in enumerate(texts) if each]
-        while pending:
-            groups = [(at, group) for at in pending for group in self._groups(texts[at])]
-            asked = [self.messages.ask_summary(task, self._told(task), parents[at].text, g) for at, g in groups]
-            for at in pending:
-                texts[at] = []
-            for (at, _), reply in zip(groups, self._ask(asked, "summary", self.temperature, ctx), strict=True):
-                texts[at] += reply
-            pending = [at for at in pending if len(texts[at]) > 1]
-        return [[each] if each else [] for each in texts]
+        begun = [self._summing(parent, _flat(each), ctx) for parent, each in zip(parents, gradients, strict=True)]
+        for parent, summing in zip(parents, begun, strict=True):
+            texts = _flat(summing)
+            while len(texts) > 1:
+                texts = _flat(self._summing(parent, texts, ctx))
+            yield [texts] if texts else []
 
-    def _drawn(self, gradients: Sequence[Sequence[str]], ctx: Context) -> list[list[list[str]]]:
+    def _summing(self, parent: Candidate, texts: Sequence[str], ctx: Context) -> Replies[str]:
+        """Summaries of a prompt's gradients or summaries, group by group."""
+        replies = self._asking("summary", self.temperature, ctx)
+        task = ctx.task
+        replies.add(
+            [self.messages.ask_summary(task, self._told(task), parent.text, group) for group in self._groups(texts)]
+        )
+        return replies
+
+    def _drawn(self, gradients: Sequence[Replies[str]], ctx: Context) -> Iterator[list[list[str]]]:
         """For each prompt, its gradients in random groups."""
         rng = ctx.rng("gradients")
-        return [self._groups(rng.sample(list(each), len(each))) for each in gradients]
+        for texts in map(_flat, gradients):
+            yield self._groups(rng.sample(texts, len(texts)))
 
     def _edits(
-        self, parents: Sequence[Candidate], feedback: Sequence[Sequence[Sequence[str]]], ctx: Context
+        self, parents: Sequence[Candidate], feedback: Iterable[Sequence[Sequence[str]]], ctx: Context
     ) -> list[Candidate]:
         """New prompts of every prompt that has feedback; its groups of feedback take turns."""
-        task, gate = ctx.task, Gate(ctx.task, [parent.text for parent in parents], self.max_words)
-        turns = [
-            (parent, groups[turn % len(groups)])
-            for parent, groups in zip(parents, feedback, strict=True)
-            for turn in range(self.candidates if groups else 0)
-        ]
-        asked = [self.messages.ask_edit(task, self._told(task), parent.text, group) for parent, group in turns]
-        replies = ask(
+        task, gate, n = ctx.task, Gate(ctx.task, [parent.text for parent in parents], self.max_words), self.candidates
+        replies = Replies(
             ctx,
             "optimizer",
-            asked,
             lambda reply: read_prompt(reply, gate),
             temperature=self.temperature,
             max_tokens=self.max_tokens,
         )
-        return [
-            Candidate(text, (parent.id,), "edit")
-            for (parent, _), texts in zip(turns, replies, strict=True)
-            for text in texts
-        ]
+        for at, (parent, groups) in enumerate(zip(parents, feedback, strict=True)):
+            turns = [groups[turn % len(groups)] for turn in range(n if groups else 0)]
+            replies.add([self.messages.ask_edit(task, self._told(task), parent.text, each) for each in turns], at * n)
+        edits: dict[int, Candidate] = {}
+        for reading in replies.readings():
+            edits[reading.slot] = Candidate(reading.value, (parents[reading.slot // n].id,), "edit")
+            ask_ahead(self.select, [edits[reading.slot]], self._compared(ctx), self._most, ctx)
+        return [edits[slot] for slot in sorted(edits)]
 
-    def _ask(self, asked: Sequence[str], tag: str, temperature: float, ctx: Context) -> list[list[str]]:
-        """What stands in the tag of each reply: one text, or none where it was unusable."""
+    def _asking(self, tag: str, temperature: float, ctx: Context) -> Replies[str]:
+        """Replies of which what stands in a tag is read."""
         limit = self.max_tokens
-        return ask(ctx, "optimizer", asked, lambda r: read_tagged(r, tag)[0], temperature=temperature, max_tokens=limit)
+        return Replies(ctx, "optimizer", lambda r: read_tagged(r, tag)[0], temperature=temperature, max_tokens=limit)
 
     def _groups(self, texts: Sequence[str]) -> list[list[str]]:
         """Texts in order, as many together as fit `gradient_words`; at least two, so that summing up ends."""
@@ -336,9 +335,17 @@ class GradSum:  # size: the settings of the paper's five modules
 
     def _select(self, candidates: Sequence[Candidate], ctx: Context) -> list[Scored]:
         """The beam's best, on dev rows drawn for this step."""
+        return self.select(candidates, self._compared(ctx), self.beam, ctx)
+
+    def _compared(self, ctx: Context) -> list[Example]:
+        """Dev rows of this step's comparison."""
         dev = ctx.task.dev
-        rows = ctx.rng("subset").sample(list(dev), self._subset(len(dev)))
-        return self.select(candidates, rows, self.beam, ctx)
+        return ctx.rng("subset").sample(list(dev), self._subset(len(dev)))
+
+    @property
+    def _most(self) -> int:
+        """Prompts in a selection, at most."""
+        return self.beam * (1 + self.candidates)
 
     def _standing(self, before: Sequence[Scored], chosen: Sequence[Scored], ctx: Context) -> tuple[Scored, ...]:
         """The new beam, with what its members scored before; the first of the old one stays first until beaten."""
@@ -360,6 +367,11 @@ class GradSum:  # size: the settings of the paper's five modules
     def _told(self, task: Task) -> str:
         """The description of the task."""
         return self.task_description or task.description
+
+
+def _flat(replies: Replies[str]) -> list[str]:
+    """What was read, in order."""
+    return [text for texts in replies.lists() for text in texts]
 
 
 def _with(scored: Scored, known: Mapping[str, Mapping[str, float]]) -> Scored:

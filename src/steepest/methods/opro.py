@@ -29,7 +29,7 @@ A scorer model answers the task, an optimizer model sees which prompts scored ho
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -37,7 +37,8 @@ from steepest.context import Context
 from steepest.costs import Costs, per_row
 from steepest.models import Generates
 from steepest.parts.schedules import Schedule
-from steepest.parts.text import ATTEMPTS, Gate, MetaPrompt, Unusable, ask, cleaned, read_tagged
+from steepest.parts.selection import Full, Select, ask_ahead, finalists, finalists_cost
+from steepest.parts.text import ATTEMPTS, Gate, MetaPrompt, Reading, Replies, Unusable, cleaned, read_tagged
 from steepest.parts.trajectories import (
     ascending,
     first_best,
@@ -116,6 +117,10 @@ class OPRO:  # size: the arguments are the paper's hyper-parameters and its abla
     """Steps of the cooling (paper: 200 steps)."""
     rows: int | None = None
     """Training rows that prompts are scored on, drawn once; none for all (paper: 261 of GSM8K, 50 of BBH tasks)."""
+    select: Select = field(default_factory=Full)
+    """Which prompts of a step are scored on all rows and join the past (paper: all)."""
+    keep: int = 2
+    """How many that are, where `select` is not full (ours)."""
     max_length: int = 500
     """Characters beyond which a prompt is refused (code: 500)."""
     forbid_digits: bool = False
@@ -146,7 +151,12 @@ class OPRO:  # size: the arguments are the paper's hyper-parameters and its abla
 
     def __post_init__(self) -> None:
         """Refuse values that no run could use."""
-        least = {"samples": self.samples, "max_length": self.max_length, "steps_planned": self.steps_planned}
+        least = {
+            "samples": self.samples,
+            "keep": self.keep,
+            "max_length": self.max_length,
+            "steps_planned": self.steps_planned,
+        }
         for name, value in least.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}; leave it out for the paper's value")
@@ -178,8 +188,11 @@ class OPRO:  # size: the arguments are the paper's hyper-parameters and its abla
         """One round of the paper's loop."""
         rows = self._rows(state, ctx)
         message = self.message(state, rows, ctx)
-        children = [Candidate(text, origin="write") for text in self._propose(message, state, ctx)]
-        scored = ctx.score(children, rows)
+        children: dict[int, Candidate] = {}
+        for proposal in self._propose(message, state, ctx):
+            children[proposal.slot] = Candidate(proposal.value, origin="write")
+            ask_ahead(self.select, [children[proposal.slot]], rows, self.samples, ctx)
+        scored = finalists(self.select, [children[slot] for slot in sorted(children)], rows, self.keep, ctx)
         after = self._with(state, scored)
         for trial in trials(state.best, scored, after.best):
             ctx.note(trial)
@@ -194,7 +207,8 @@ class OPRO:  # size: the arguments are the paper's hyper-parameters and its abla
         each = self._size(task) * per_row(task)
         # A cooling may reach 0 at its end, but is above it at some step.
         asked = self.samples * (attempts(self.temperature) if self.cooling is None else ATTEMPTS)
-        return Costs({"task": len(set(task.seeds)) * each}, {"optimizer": asked, "task": self.samples * each})
+        compared = finalists_cost(self.select, self.samples, self._size(task), self.keep) * per_row(task)
+        return Costs({"task": len(set(task.seeds)) * each}, {"optimizer": asked, "task": compared})
 
     def message(self, state: State, rows: Sequence[Example], ctx: Context) -> str:
         """1., 2. The meta-prompt of a step."""
@@ -242,8 +256,8 @@ class OPRO:  # size: the arguments are the paper's hyper-parameters and its abla
             return ctx.rng("exemplars").sample(ever, min(self.exemplars, len(ever)))
         return []
 
-    def _propose(self, message: str, state: State, ctx: Context) -> list[str]:
-        """3., 4. New prompts, without those that are refused."""
+    def _propose(self, message: str, state: State, ctx: Context) -> Iterator[Reading[str]]:
+        """3., 4. New prompts as they come, without those that are refused."""
         gate = Gate(ctx.task, state.known)
 
         def read(response: Response) -> str:
@@ -255,10 +269,9 @@ class OPRO:  # size: the arguments are the paper's hyper-parameters and its abla
             return gate.admit(text)
 
         temperature = self.cooling(ctx.step, self.steps_planned) if self.cooling else self.temperature
-        asked = ask(
-            ctx, "optimizer", [message], read, temperature=temperature, n=self.samples, max_tokens=self.max_tokens
-        )
-        return asked[0]
+        replies = Replies(ctx, "optimizer", read, temperature=temperature, n=self.samples, max_tokens=self.max_tokens)
+        replies.add([message])
+        return replies.readings()
 
     def _with(self, state: State, scored: Sequence[Scored]) -> State:
         """5. The state with further prompts in it."""

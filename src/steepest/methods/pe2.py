@@ -33,16 +33,27 @@ Deviations:
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from steepest.context import Context
 from steepest.costs import Costs, per_row
 from steepest.methods.pe2_messages import INPUT, Messages, columns
 from steepest.models import Generates
-from steepest.parts.selection import ranked
-from steepest.parts.text import Gate, Unusable, ask, changed_words, fresh, read_prompt, read_tagged, spoken
+from steepest.parts.selection import Full, Select, ask_ahead, finalists, finalists_cost, ranked
+from steepest.parts.text import (
+    Gate,
+    Reading,
+    Replies,
+    Unusable,
+    ask,
+    changed_words,
+    fresh,
+    read_prompt,
+    read_tagged,
+    spoken,
+)
 from steepest.parts.updates import Induce, Paraphrase, attempts
 from steepest.tasks.task import Task
 from steepest.types import Candidate, Evaluation, Message, Outcome, Response, Scored
@@ -98,6 +109,10 @@ class PE2:  # size: one field per number and per ablation of the paper
     """n, prompts that are expanded (code: 2; its script: 4)."""
     proposals: int = 4
     """m, conversations per prompt (code: 2; its script: 4)."""
+    select: Select = field(default_factory=Full)
+    """Which new prompts are scored on all dev rows and join P (paper: all)."""
+    keep: int = 2
+    """How many that are, where `select` is not full (ours)."""
     batch_size: int = 2
     """k, rows shown in a conversation."""
     batching: Literal["hard", "random", "hard_weighted"] = "hard"
@@ -158,6 +173,7 @@ class PE2:  # size: one field per number and per ablation of the paper
         """Refuse values that no run could use."""
         least = {
             "beam": self.beam,
+            "keep": self.keep,
             "proposals": self.proposals,
             "batch_size": self.batch_size,
             "max_words": self.max_words,
@@ -186,8 +202,9 @@ class PE2:  # size: one field per number and per ablation of the paper
         drafts = self._reason(self._open(parents, rows, ctx), ctx)
         proposals = self._write(drafts, state, ctx, gate)
         proposals += self._paraphrase([p for p in parents if not rows[p.id]], ctx, gate)
-        scored = ctx.score([each.candidate for each in proposals], ctx.task.dev)
-        new = [Node(each, ctx.step, of.summary) for each, of in zip(scored, proposals, strict=True)]
+        scored = finalists(self.select, [each.candidate for each in proposals], ctx.task.dev, self.keep, ctx)
+        summaries = {each.candidate.id: each.summary for each in proposals}
+        new = [Node(each, ctx.step, summaries[each.candidate.id]) for each in scored]
         return self.State((*state.nodes, *new))
 
     def best(self, state: State) -> Scored:
@@ -200,14 +217,14 @@ class PE2:  # size: one field per number and per ablation of the paper
         written = attempts(self.temperature) * (1 + self.history)
         replies = attempts(self.reasoning_temperature) + written
         induced = self.induce.sets * self.induce.n if self.start == "induction" else 0
-        rows = per_row(task)
+        rows, compared = per_row(task), finalists_cost(self.select, conversations, len(task.dev), self.keep)
         return Costs(
             init={
                 "task": rows * len(task.dev) * max(induced, len(task.seeds)),
                 "optimizer": self.induce.calls() if induced else 0,
             },
             step={
-                "task": rows * (conversations * len(task.dev) + self.beam * len(task.train)),
+                "task": rows * (compared + self.beam * len(task.train)),
                 "optimizer": conversations * replies,
             },
         )
@@ -266,33 +283,35 @@ class PE2:  # size: one field per number and per ablation of the paper
         # The k largest of u^(1/w), u uniform, are a weighted sample without replacement (Efraimidis & Spirakis 2006).
         return sorted(rows, key=lambda row: rng.random() ** (1 / (1 - (row.score or 0.0))), reverse=True)[:k]
 
-    def _reason(self, drafts: Sequence[Draft], ctx: Context) -> list[Draft]:
-        """3. The conversations with the optimizer's reasoning."""
-        asked = [draft.turns for draft in drafts]
+    def _reason(self, drafts: Sequence[Draft], ctx: Context) -> Iterator[Reading[Draft]]:
+        """3. The conversations with the optimizer's reasoning, as it comes."""
         temperature, limit = self.reasoning_temperature, self.reasoning_tokens
-        reasonings = ask(ctx, "optimizer", asked, read_reasoning, temperature=temperature, max_tokens=limit)
-        return [
-            Draft(draft.parent, (*draft.turns, Message("assistant", text)))
-            for draft, texts in zip(drafts, reasonings, strict=True)
-            for text in texts
-        ]
+        replies = Replies(ctx, "optimizer", read_reasoning, temperature=temperature, max_tokens=limit)
+        replies.add([draft.turns for draft in drafts])
+        for reading in replies.readings():
+            draft = drafts[reading.slot]
+            yield Reading(reading.slot, Draft(draft.parent, (*draft.turns, Message("assistant", reading.value))))
 
-    def _write(self, drafts: Sequence[Draft], state: State, ctx: Context, gate: Gate) -> list[Proposal]:
+    def _write(self, drafts: Iterable[Reading[Draft]], state: State, ctx: Context, gate: Gate) -> list[Proposal]:
         """4. The conversations' new prompts, and with a history their summaries."""
-        asked = [(*draft.turns, self._closing(draft.parent, state, ctx.task)) for draft in drafts]
-        texts = ask(
+        task, asked, found = ctx.task, dict[int, Draft](), dict[int, Written]()
+        replies = Replies(
             ctx,
             "optimizer",
-            asked,
-            lambda reply: read_new(reply, gate, ctx.task),
+            lambda reply: read_new(reply, gate, task),
             temperature=self.temperature,
             max_tokens=PROMPT_TOKENS,
         )
-        written = [
-            Written(draft.parent, Candidate(text, (draft.parent.id,), "edit"), turns)
-            for draft, turns, of_draft in zip(drafts, asked, texts, strict=True)
-            for text in of_draft
-        ]
+        for reading in drafts:
+            draft = reading.value
+            asked[reading.slot] = Draft(draft.parent, (*draft.turns, self._closing(draft.parent, state, task)))
+            replies.add([asked[reading.slot].turns], reading.slot)
+        for reply in replies.readings():
+            draft = asked[reply.slot]
+            child = Candidate(reply.value, (draft.parent.id,), "edit")
+            found[reply.slot] = Written(draft.parent, child, draft.turns)
+            ask_ahead(self.select, [child], task.dev, self.beam * self.proposals, ctx)
+        written = [found[slot] for slot in sorted(found)]
         if self.step_size is not None:
             far = [w for w in written if changed_words(w.parent.text, w.child.text) > self.step_size]
             ctx.tally("edits beyond the step size", len(far))

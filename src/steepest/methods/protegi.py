@@ -33,9 +33,10 @@ Deviations:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from itertools import tee
+from typing import Any, ClassVar, Literal, TypeVar
 
 from steepest.context import Context
 from steepest.costs import Costs, per_row
@@ -43,10 +44,12 @@ from steepest.models import Generates
 from steepest.parts.bandits import UCB
 from steepest.parts.directions import shown_errors
 from steepest.parts.selection import Select, most, ranked
-from steepest.parts.text import Gate, MetaPrompt, ask, fresh, read_prompt, read_tagged
-from steepest.parts.updates import PARAPHRASE, Paraphrase, attempts, slots_rule
+from steepest.parts.text import Gate, MetaPrompt, Reading, Replies, fresh, read_prompt, read_tagged
+from steepest.parts.updates import PARAPHRASE, attempts, slots_rule
 from steepest.tasks.task import Task
-from steepest.types import Candidate, Evaluation, Example, Scored
+from steepest.types import Candidate, Evaluation, Example, Response, Scored
+
+T = TypeVar("T")
 
 GRADIENT = MetaPrompt(
     en="""\
@@ -206,11 +209,12 @@ class ProTeGi:  # size: one field per number of the paper
         minibatch = ctx.rng("minibatch").sample(train, min(self.minibatch, len(train)))
         gate = Gate(ctx.task, [parent.text for parent in parents], self.max_words)
 
-        evaluations = ctx.evaluate(parents, minibatch)
-        gradients = self._gradients(self._failures(evaluations, ctx), ctx)
+        # Each stage asks as soon as the one before it has something, so that all are under way together.
+        evaluated, evaluations = tee(ctx.evaluating(parents, minibatch))
+        gradients = self._gradients(self._failures(evaluated, ctx), ctx)
         edits = self._edits(gradients, ctx, gate)
-        variants = self._paraphrases([*parents, *edits], ctx, gate)
-        successors = self._successors(evaluations, [*edits, *variants], ctx)
+        children = self._paraphrased(parents, edits, ctx, gate)
+        successors = self._successors(list(evaluations), children, ctx)
         return self.State(tuple(self.select([*parents, *successors], self._rows(ctx.task), self.beam, ctx)))
 
     def best(self, state: State) -> Scored:
@@ -234,71 +238,70 @@ class ProTeGi:  # size: one field per number of the paper
             },
         )
 
-    def _failures(self, evaluations: Sequence[Evaluation], ctx: Context) -> list[Failure]:
+    def _failures(self, evaluations: Iterable[Evaluation], ctx: Context) -> Iterator[Failure]:
         """1. Groups of errors; none for a prompt without errors."""
         rng = ctx.rng("errors")
-        failing = [evaluation for evaluation in evaluations if evaluation.errors]
-        ctx.tally("prompts without errors", len(evaluations) - len(failing))
-        drawn = [
-            (evaluation.candidate, rng.sample(evaluation.errors, min(self.errors_per_group, len(evaluation.errors))))
-            for evaluation in failing
-            for _ in range(self.error_groups)
-        ]
-        return [Failure(parent, shown_errors(ctx.task, errors)) for parent, errors in drawn]
+        for evaluation in evaluations:
+            errors = evaluation.errors
+            ctx.tally("prompts without errors", not errors)
+            for _ in range(self.error_groups if errors else 0):
+                drawn = rng.sample(errors, min(self.errors_per_group, len(errors)))
+                yield Failure(evaluation.candidate, shown_errors(ctx.task, drawn))
 
-    def _gradients(self, failures: Sequence[Failure], ctx: Context) -> list[Gradient]:
+    def _gradients(self, failures: Iterable[Failure], ctx: Context) -> Iterator[Reading[Gradient]]:
         """2. Reasons why each prompt failed."""
         language, count = ctx.task.language, str(self.gradients_per_group)
-        messages = [
-            self.gradient_message.fill(language, prompt=failure.parent.text, errors=failure.errors, count=count)
-            for failure in failures
-        ]
-        replies = ask(
-            ctx,
-            "optimizer",
-            messages,
-            lambda reply: read_tagged(reply, "reason"),
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
+        replies, asked = self._replies(lambda reply: read_tagged(reply, "reason"), ctx), list[Failure]()
+        for failure in failures:
+            asked.append(failure)
+            prompt, errors = failure.parent.text, failure.errors
+            replies.add([self.gradient_message.fill(language, prompt=prompt, errors=errors, count=count)])
+        m = self.gradients_per_group
+        return (
+            Reading(slot, Gradient(asked[reading.slot], reason))
+            for reading in replies.readings()
+            for slot, reason in enumerate(reading.value[:m], reading.slot * m)
         )
-        return [
-            Gradient(failure, reason)
-            for failure, of_failure in zip(failures, replies, strict=True)
-            for reasons in of_failure
-            for reason in reasons[: self.gradients_per_group]
-        ]
 
-    def _edits(self, gradients: Sequence[Gradient], ctx: Context, gate: Gate) -> list[Candidate]:
+    def _edits(self, gradients: Iterable[Reading[Gradient]], ctx: Context, gate: Gate) -> Iterator[Reading[Candidate]]:
         """3. Prompts edited against one reason each."""
-        language, rule = ctx.task.language, slots_rule(ctx.task)
-        messages = [
-            self.edit_message.fill(
-                language, prompt=each.failure.parent.text, errors=each.failure.errors, reason=each.reason, slots=rule
-            )
-            for each in gradients
-        ]
-        texts = ask(
-            ctx,
-            "optimizer",
-            messages,
-            lambda reply: read_prompt(reply, gate),
-            temperature=self.temperature,
-            n=self.edits_per_gradient,
-            max_tokens=self.max_tokens,
-        )
-        return [
-            Candidate(text, (gradient.failure.parent.id,), "edit")
-            for gradient, of_gradient in zip(gradients, texts, strict=True)
-            for text in of_gradient
-        ]
+        replies = self._replies(lambda reply: read_prompt(reply, gate), ctx, self.edits_per_gradient)
+        rule, parents = slots_rule(ctx.task), dict[int, Candidate]()
+        for slot, gradient in ((each.slot, each.value) for each in gradients):
+            parents[slot], errors = gradient.failure.parent, gradient.failure.errors
+            prompt, reason = parents[slot].text, gradient.reason
+            message = self.edit_message.fill(ctx.task.language, prompt=prompt, errors=errors, reason=reason, slots=rule)
+            replies.add([message], slot)
+        for reading in replies.readings():
+            parent = parents[reading.slot // self.edits_per_gradient]
+            yield Reading(reading.slot, Candidate(reading.value, (parent.id,), "edit"))
 
-    def _paraphrases(self, prompts: Sequence[Candidate], ctx: Context, gate: Gate) -> list[Candidate]:
-        """4. The same in other words."""
-        if not self.paraphrases:
-            return []
-        message, limit = self.paraphrase_message, self.max_tokens
-        paraphrase = Paraphrase(n=self.paraphrases, temperature=self.temperature, max_tokens=limit, message=message)
-        return paraphrase(prompts, ctx, gate)
+    def _paraphrased(
+        self, parents: Sequence[Candidate], edits: Iterable[Reading[Candidate]], ctx: Context, gate: Gate
+    ) -> list[Candidate]:
+        """4. The edits, then the same as these and the parents in other words."""
+        replies = self._replies(lambda reply: read_prompt(reply, gate), ctx, max(1, self.paraphrases))
+        rule, asked = slots_rule(ctx.task), dict[int, Candidate]()
+
+        def vary(place: int, prompt: Candidate) -> None:
+            asked[place] = prompt
+            if self.paraphrases:
+                message = self.paraphrase_message.fill(ctx.task.language, prompt=prompt.text, slots=rule)
+                replies.add([message], place)
+
+        for place, parent in enumerate(parents):
+            vary(place, parent)
+        for edit in edits:
+            vary(len(parents) + edit.slot, edit.value)
+        variants = [
+            Candidate(text, (asked[place].id,), "paraphrase")
+            for place, texts in zip(sorted(asked), replies.lists(), strict=bool(self.paraphrases))
+            for text in texts
+        ]
+        return [*(asked[place] for place in sorted(asked) if place >= len(parents)), *variants]
+
+    def _replies(self, read: Callable[[Response], T], ctx: Context, n: int = 1) -> Replies[T]:
+        return Replies(ctx, "optimizer", read, temperature=self.temperature, n=n, max_tokens=self.max_tokens)
 
     def _successors(
         self, evaluations: Sequence[Evaluation], children: Sequence[Candidate], ctx: Context

@@ -67,6 +67,10 @@ class UCB:
         check_shares(self.budget, candidates)
         return min(self.budget, candidates * examples)
 
+    def certain(self, candidates: int, examples: int) -> int:
+        """See `Foresees`."""
+        return _seeding(self.samples, min(self.budget, candidates * examples), candidates)
+
 
 @dataclass(frozen=True)
 class UCBE:
@@ -103,6 +107,10 @@ class UCBE:
         """See `Select`."""
         check_shares(self.budget, candidates)
         return min(self.budget, candidates * examples)
+
+    def certain(self, candidates: int, examples: int) -> int:
+        """See `Foresees`."""
+        return _seeding(self.samples, min(self.budget, candidates * examples), candidates)
 
 
 @dataclass(frozen=True)
@@ -190,7 +198,7 @@ class SuccessiveHalving:
 def _explore(pool: Pool, samples: int, arms: int, bonus: Callable[[int, int], float]) -> None:
     """Ask every arm, then round by round those of largest mean + bonus(round, examples asked), for all the budget."""
     everyone = pool.arms
-    pool.ask(everyone, max(1, min(samples, pool.left // (2 * max(len(everyone), 1)))))
+    pool.ask(everyone, _seeding(samples, pool.left, len(everyone)))
     t = 1
 
     def index(arm: int) -> float:
@@ -201,7 +209,15 @@ def _explore(pool: Pool, samples: int, arms: int, bonus: Callable[[int, int], fl
     while pool.left and (candidates := [arm for arm in everyone if pool.open(arm)]):
         t += 1
         order = sorted(candidates, key=index, reverse=True)
-        pool.ask(order[: min(arms, max(1, pool.left // samples))], samples)
+        # Rounds that will ask all that are left, whatever is answered, need not wait for one another.
+        rounds = pool.left // (samples * len(order)) if len(order) <= arms else 0
+        t += max(0, rounds - 1)
+        pool.ask(order[: min(arms, max(1, pool.left // samples))], samples * max(1, rounds))
+
+
+def _seeding(samples: int, budget: int, arms: int) -> int:
+    """Examples that every arm is asked first."""
+    return max(1, min(samples, budget // (2 * max(arms, 1))))
 
 
 def _check_pulls(samples: int, arms: int, weight: float) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from steepest.context import Context
 from steepest.errors import SpecError
@@ -38,6 +38,26 @@ class Select(Protocol):
         ...
 
 
+@runtime_checkable
+class Foresees(Protocol):
+    """A selector that knows how much each candidate will be asked at least."""
+
+    def certain(self, candidates: int, examples: int) -> int:
+        """Examples that every candidate is asked, the first ones of the order, where there are so many or fewer."""
+        ...
+
+
+def ask_ahead(select: Select, new: Sequence[Candidate], examples: Sequence[Example], most: int, ctx: Context) -> None:
+    """Begin what a selection among at most so many candidates will ask of these in any case, without waiting."""
+    if isinstance(select, Foresees) and new:
+        ctx.scoring(new, in_order(examples, ctx)[: select.certain(most, len(examples))])
+
+
+def in_order(examples: Sequence[Example], ctx: Context) -> list[Example]:
+    """The order in which a step's selection asks them."""
+    return ctx.rng("select").sample(list(examples), len(examples))
+
+
 class Pool:
     """Candidates under comparison: how much each was asked, what it scored, and what is left of the budget."""
 
@@ -48,7 +68,7 @@ class Pool:
         for candidate in candidates:
             first.setdefault(candidate.text, candidate)
         self._candidates = list(first.values())
-        self._order = ctx.rng("select").sample(list(examples), len(examples))
+        self._order = in_order(examples, ctx)
         self._ctx = ctx
         self._scores: list[dict[str, float]] = [{} for _ in self._candidates]
         self.asked = [0 for _ in self._candidates]
@@ -78,13 +98,17 @@ class Pool:
         for arm in arms:
             starts.setdefault(self.asked[arm], []).append(arm)
         count = min(count, self.left // max(len(arms), 1))
+        rows = {start: self._order[start : start + count] for start in starts}
+        # All are begun before any is waited for.
+        begun = {
+            start: self._ctx.scoring([self._candidates[arm] for arm in group], rows[start])
+            for start, group in starts.items()
+        }
         for start, group in starts.items():
-            rows = self._order[start : start + count]
-            answers = self._ctx.score([self._candidates[arm] for arm in group], rows)
-            for arm, answer in zip(group, answers, strict=True):
+            for arm, answer in zip(group, begun[start], strict=True):
                 self._scores[arm].update(answer.scores)
-                self.asked[arm] += len(rows)
-            self.left -= len(group) * len(rows)
+                self.asked[arm] += len(rows[start])
+            self.left -= len(group) * len(rows[start])
 
     def ranked(self, arms: Sequence[int]) -> list[int]:
         """Arms, best first."""
@@ -141,6 +165,10 @@ class Full:
         """See `Select`."""
         return candidates * examples
 
+    def certain(self, candidates: int, examples: int) -> int:
+        """See `Foresees`."""
+        return examples
+
 
 @dataclass(frozen=True)
 class Uniform:
@@ -165,6 +193,10 @@ class Uniform:
         """See `Select`."""
         check_shares(self.budget, candidates)
         return candidates * min(self.budget // max(candidates, 1), examples)
+
+    def certain(self, candidates: int, examples: int) -> int:
+        """See `Foresees`."""
+        return self.budget // candidates
 
 
 @dataclass(frozen=True)
@@ -208,6 +240,10 @@ class Filter:
         filtering = self.subset * (len(sizes) - 1)
         return self.subset * sum(sizes[:-1]) + sizes[-1] * (examples - filtering)
 
+    def certain(self, candidates: int, examples: int) -> int:
+        """See `Foresees`."""
+        return self.subset
+
     def _survivors(self, candidates: int, examples: int, keep: int) -> list[int]:
         """How many are left after each stage; a stage takes a whole subset."""
         sizes: list[int] = []
@@ -216,3 +252,23 @@ class Filter:
             size = max(keep, math.ceil(size / 2))
             sizes.append(size)
         return sizes
+
+
+def finalists(
+    select: Select, candidates: Sequence[Candidate], examples: Sequence[Example], keep: int, ctx: Context
+) -> list[Scored]:
+    """Candidates scored on all examples, in their order: all of them by Full, otherwise those that a selection keeps.
+
+    So that scores compare with those of other steps; what the selection asked already costs nothing.
+    """
+    if isinstance(select, Full):
+        return ctx.score(candidates, examples)
+    kept = {scored.candidate.id for scored in select(candidates, examples, keep, ctx)}
+    return ctx.score([each for each in candidates if each.id in kept], examples)
+
+
+def finalists_cost(select: Select, candidates: int, examples: int, keep: int) -> int:
+    """The most evaluations that `finalists` makes."""
+    if isinstance(select, Full):
+        return candidates * examples
+    return most(select, candidates, examples, keep) + min(keep, candidates) * examples

@@ -6,9 +6,12 @@ Replies are read by plain tags, <prompt>...</prompt>, which small models can fol
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Generic, TypeVar
 
+from steepest.asking import Batch
 from steepest.context import Context
 from steepest.tasks.metaprompt import MetaPrompt as MetaPrompt
 from steepest.tasks.metaprompt import Unusable as Unusable
@@ -70,10 +73,9 @@ def ask(
     The reasons are counted in the step's record, under "unusable: REASON", "usable" and "dropped".
     """
 
-    def replies(which: Sequence[int]) -> list[Response]:
-        return ctx.generate(role, [prompts[i] for i in which], temperature=temperature, max_tokens=max_tokens)
-
-    return _read_again(ctx, len(prompts), n, replies, read, temperature > 0)
+    replies = Replies(ctx, role, read, temperature=temperature, n=n, max_tokens=max_tokens)
+    replies.add(prompts)
+    return replies.lists()
 
 
 def fill(
@@ -88,38 +90,86 @@ def fill(
 ) -> list[list[T]]:
     """What `read` makes of n texts written into each gap; otherwise as `ask`."""
 
-    def replies(which: Sequence[int]) -> list[Response]:
-        return ctx.infill(role, [gaps[i] for i in which], temperature=temperature, max_tokens=max_tokens)
+    def open_batch() -> Batch:
+        return ctx.infilling(role, temperature=temperature, max_tokens=max_tokens)
 
-    return _read_again(ctx, len(gaps), n, replies, read, temperature > 0)
+    replies = Replies(ctx, role, read, temperature=temperature, n=n, open_batch=open_batch)
+    replies.add(gaps)
+    return replies.lists()
 
 
-def _read_again(
-    ctx: Context,
-    count: int,
-    n: int,
-    replies: Callable[[Sequence[int]], list[Response]],
-    read: Callable[[Response], T],
-    is_sampled: bool,
-) -> list[list[T]]:
-    """See `ask`; `replies` asks once, for a reply to each of the prompts at these places among `count`."""
-    slots = [prompt for prompt in range(count) for _ in range(n)]
-    found: dict[int, T] = {}
-    for _ in range(ATTEMPTS if is_sampled else 1):
-        missing = [slot for slot in range(len(slots)) if slot not in found]
-        if not missing:
-            break
-        for slot, reply in zip(missing, replies([slots[slot] for slot in missing]), strict=True):
-            try:
-                found[slot] = read(reply)
-            except Unusable as reason:
-                ctx.tally(f"unusable: {reason}")
-    ctx.tally("usable", len(found))
-    ctx.tally("dropped", len(slots) - len(found))
-    readings: list[list[T]] = [[] for _ in range(count)]
-    for slot, reading in sorted(found.items()):
-        readings[slots[slot]].append(reading)
-    return readings
+@dataclass(frozen=True, slots=True)
+class Reading(Generic[T]):
+    """What was read from a reply."""
+
+    slot: int
+    """n times the place of its prompt, plus its number among the n replies to it."""
+    value: T
+
+
+class Replies(Generic[T]):
+    """What `read` makes of replies to prompts that are asked one by one, as early as each is known; see `ask`.
+
+    Replies are read in the order of their prompts' places, however the prompts came; then, in the same order, those
+    to the second attempts, which are asked for as soon as a first one has turned out to be unusable.
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        role: str,
+        read: Callable[[Response], T],
+        *,
+        temperature: float,
+        n: int = 1,
+        max_tokens: int = 512,
+        open_batch: Callable[[], Batch] | None = None,
+    ) -> None:
+        """`open_batch`: where replies come from; by default from the role's model as it is asked in words."""
+        self._ctx = ctx
+        self._read = read
+        self._n = n
+        self._attempts = ATTEMPTS if temperature > 0 else 1
+        self._open = open_batch or (lambda: ctx.batch(role, temperature=temperature, max_tokens=max_tokens))
+        self._batch = self._open()
+        self._asked: dict[int, Prompt | Gap] = {}
+        """By place."""
+        self._waiting: dict[int, int] = {}
+        """Slot -> place in the batch."""
+
+    def add(self, prompts: Sequence[Prompt | Gap], first: int | None = None) -> None:
+        """Ask; `first` is the place of the first prompt, the next one unless given."""
+        start = len(self._asked) if first is None else first
+        self._asked |= enumerate(prompts, start)
+        self._waiting |= zip(count(start * self._n), self._batch.add(prompts, self._n))
+
+    def readings(self) -> Iterator[Reading[T]]:
+        """What was read, one by one. Nothing can be added afterwards."""
+        batch, waiting, usable = self._batch, sorted(self._waiting.items()), 0
+        batch.end()
+        for attempt in range(self._attempts):
+            again, missing = self._open(), list[tuple[int, int]]()
+            for slot, place in waiting:
+                try:
+                    value = self._read(batch.answer(place))
+                except Unusable as reason:
+                    self._ctx.tally(f"unusable: {reason}")
+                    if attempt < self._attempts - 1:
+                        missing.append((slot, again.add([self._asked[slot // self._n]])[0]))
+                    continue
+                usable += 1
+                yield Reading(slot, value)
+            again.end()
+            batch, waiting = again, missing
+        self._ctx.tally("usable", usable)
+        self._ctx.tally("dropped", len(self._waiting) - usable)
+
+    def lists(self) -> list[list[T]]:
+        """What was read by prompt, in the order of places."""
+        readings: dict[int, list[T]] = {place: [] for place in sorted(self._asked)}
+        for reading in sorted(self.readings(), key=lambda reading: reading.slot):
+            readings[reading.slot // self._n].append(reading.value)
+        return list(readings.values())
 
 
 class Gate:

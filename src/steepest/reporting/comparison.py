@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from steepest.errors import StateError
 from steepest.records import StepRecord
 from steepest.reporting import ranking
 from steepest.reporting.read import Tables, read_run
-from steepest.reporting.statistics import Interval, Verdict, paired_test, verdict
+from steepest.reporting.statistics import Interval, PairedTest, Verdict, paired_test, verdict
 from steepest.results import Estimate
 
 FORMAT = 1
@@ -117,11 +117,11 @@ class Standing:
     accuracy: Interval
     """Mean score on test rows, over tasks, rows and seeds."""
     rank: float
-    """Mean rank over the blocks; NaN where no block is complete."""
+    """Mean rank over the tasks; NaN where there are no ranks."""
     verdicts: Mapping[Verdict, int]
-    """Cells by their verdict against the initial prompt."""
+    """Cells by their verdict against the initial prompt, adjusted by Holm's method over all cells."""
     wins: int
-    """Comparisons with another contender's prompt on the same rows that the paired test decides, at p < 0.05 each."""
+    """Paired tests with another contender's prompt on the same rows, adjusted by Holm's method over all of them."""
     ties: int
     losses: int
     optimism: float
@@ -135,23 +135,23 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two contenders over the blocks that both finished."""
+    """Two contenders over the cells that both finished."""
 
     first: str
     second: str
     difference: float
-    """Mean over the blocks of first minus second."""
+    """Mean over tasks of first minus second."""
     p_value: float
-    """Two-sided, by flipping the signs of the blocks' differences: blocks are the units, so that luck of the search
-    counts."""
+    """Two-sided: see `ranking.gap`."""
     adjusted: float
     """By Holm's method, over all pairs."""
-    blocks: int
+    cells: int
+    """Of each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """Friedman's test over the blocks, and Nemenyi's critical difference."""
+    """Friedman's test over tasks, whose seeds are averaged since they share rows; Nemenyi's critical difference."""
 
     contenders: tuple[str, ...]
     ranks: tuple[float, ...]
@@ -192,7 +192,7 @@ class MethodComparison:
     """Of the initial prompts, over the tasks."""
     pairs: tuple[Pair, ...]
     ranks: Ranks | None
-    """None with one contender, or where no block is complete."""
+    """None with less than three contenders, for which the pair says it all, or where no task has all of them."""
     curves: tuple[Curve, ...]
     found: tuple[Found, ...]
     failed: tuple[Failed, ...]
@@ -211,16 +211,17 @@ def gather(folder: Path, setup: Setup, errors: Mapping[str, str]) -> MethodCompa
     found = {cell: _found(cell, tables) for cell, tables in runs.items()}
     scores = {cell: _scores(tables, "best") for cell, tables in runs.items()}
     missing = [cell for cell in setup.cells if cell not in runs]
-    labels = [contender.label for contender in setup.contenders]
+    labels = [each.label for each in setup.contenders if any(cell.contender == each.label for cell in runs)]
     ranks = _ranks(labels, found)
-    standings = [_standing(label, found, scores, ranks) for label in labels if any(c.contender == label for c in runs)]
+    verdicts, duels = _verdicts(runs), _duels(scores)
+    standings = [_standing(label, found, scores, ranks, verdicts, duels[label]) for label in labels]
     return MethodComparison(
         setup=setup,
         standings=tuple(sorted(standings, key=lambda line: (-line.accuracy.mean, line.tokens))),
         initial=_initial(runs),
-        pairs=tuple(_pairs(labels, found)),
+        pairs=tuple(_pairs(labels, scores)),
         ranks=ranks,
-        curves=tuple(_curve(label, runs) for label in labels if any(c.contender == label for c in runs)),
+        curves=tuple(_curve(label, runs) for label in labels),
         found=tuple(found.values()),
         failed=tuple(Failed(cell, errors.get(cell.folder, "not finished yet")) for cell in missing),
         folder=folder,
@@ -234,8 +235,7 @@ def _is_finished(folder: Path, cell: Cell) -> bool:
 def _found(cell: Cell, tables: Tables) -> Found:
     result = tables.result
     assert result is not None, "only finished runs are read"
-    candidates = dev_scores(tables.folder)
-    usage = result.usage
+    candidates, paid = dev_scores(tables.folder), (result.usage, result.unfinished)
     return Found(
         cell=cell,
         initial=result.test.initial,
@@ -245,10 +245,10 @@ def _found(cell: Cell, tables: Tables) -> Found:
         optimism=result.dev.best.mean - result.test.best.mean,
         expected_optimism=ranking.expected_optimism(list(candidates.values())),
         candidates=len(candidates),
-        calls=usage.calls,
-        tokens=usage.tokens,
-        dollars=usage.dollars,
-        seconds=usage.seconds,
+        calls=sum(each.calls for each in paid),
+        tokens=sum(each.tokens for each in paid),
+        dollars=sum(each.dollars for each in paid),
+        seconds=result.usage.seconds,
         steps=result.steps,
         stopped=result.stopped,
     )
@@ -268,20 +268,24 @@ def _scores(tables: Tables, side: str) -> dict[str, float]:
 
 
 def _standing(
-    label: str, found: Mapping[Cell, Found], scores: Mapping[Cell, Mapping[str, float]], ranks: Ranks | None
+    label: str,
+    found: Mapping[Cell, Found],
+    scores: Mapping[Cell, Mapping[str, float]],
+    ranks: Ranks | None,
+    verdicts: Mapping[Cell, Verdict],
+    won: Counter[Verdict],
 ) -> Standing:
     mine = [each for cell, each in found.items() if cell.contender == label]
     tasks = dict.fromkeys(each.cell.task for each in mine)
-    duels = Counter(_duels(label, scores))
-    verdicts = Counter(each.verdict for each in mine)
+    against = Counter(verdicts[each.cell] for each in mine)
     return Standing(
         contender=label,
         accuracy=ranking.pooled_interval([[scores[m.cell] for m in mine if m.cell.task == task] for task in tasks]),
         rank=ranks.ranks[ranks.contenders.index(label)] if ranks else math.nan,
-        verdicts={name: verdicts[name] for name in ("better", "no_difference", "worse")},
-        wins=duels["better"],
-        ties=duels["no_difference"],
-        losses=duels["worse"],
+        verdicts={name: against[name] for name in ("better", "no_difference", "worse")},
+        wins=won["better"],
+        ties=won["no_difference"],
+        losses=won["worse"],
         optimism=mean([each.optimism for each in mine]),
         expected_optimism=mean([each.expected_optimism for each in mine]),
         calls=mean([each.calls for each in mine]),
@@ -292,11 +296,27 @@ def _standing(
     )
 
 
-def _duels(label: str, scores: Mapping[Cell, Mapping[str, float]]) -> Iterator[Verdict]:
-    """Each of a contender's prompts against each of the others' on the same task with the same seed."""
-    for mine, rival in ((a, b) for a in scores for b in scores if a.contender == label != b.contender):
-        if (mine.task, mine.seed) == (rival.task, rival.seed):
-            yield verdict(paired_test(scores[rival], scores[mine]))
+def _verdicts(runs: Mapping[Cell, Tables]) -> dict[Cell, Verdict]:
+    """What may be said of each cell's prompt against the initial one, since so many are looked at."""
+    tests = [paired_test(_scores(tables, "initial"), _scores(tables, "best")) for tables in runs.values()]
+    return dict(zip(runs, _decided(tests), strict=True))
+
+
+def _duels(scores: Mapping[Cell, Mapping[str, float]]) -> dict[str, Counter[Verdict]]:
+    """By contender: its prompts against the others' on the same task with the same seed."""
+    seen: dict[str, Counter[Verdict]] = {cell.contender: Counter() for cell in scores}
+    pairs = [(a, b) for a, b in combinations(scores, 2) if (a.task, a.seed) == (b.task, b.seed)]
+    opposite: dict[Verdict, Verdict] = {"better": "worse", "no_difference": "no_difference", "worse": "better"}
+    for (a, b), said in zip(pairs, _decided([paired_test(scores[b], scores[a]) for a, b in pairs]), strict=True):
+        seen[a.contender][said] += 1
+        seen[b.contender][opposite[said]] += 1
+    return seen
+
+
+def _decided(tests: Sequence[PairedTest]) -> list[Verdict]:
+    """Verdicts that hold together at the 5 % level."""
+    adjusted = ranking.holm([test.p_value for test in tests])
+    return [verdict(replace(test, p_value=p)) for test, p in zip(tests, adjusted, strict=True)]
 
 
 def _initial(runs: Mapping[Cell, Tables]) -> Interval:
@@ -306,17 +326,18 @@ def _initial(runs: Mapping[Cell, Tables]) -> Interval:
 
 
 def _blocks(labels: Sequence[str], found: Mapping[Cell, Found]) -> list[list[float]]:
-    """For each task and seed that all of `labels` have a score for, these scores."""
-    by_block: dict[str, dict[str, float]] = {}
+    """For each task, the mean scores of `labels` over the seeds that all of them have."""
+    runs: dict[str, dict[int, dict[str, float]]] = {}
     for cell, each in found.items():
         if not math.isnan(each.best.mean):
-            by_block.setdefault(f"{cell.task}/{cell.seed}", {})[cell.contender] = each.best.mean
-    return [[block[label] for label in labels] for block in by_block.values() if all(name in block for name in labels)]
+            runs.setdefault(cell.task, {}).setdefault(cell.seed, {})[cell.contender] = each.best.mean
+    complete = [[run for run in seeds.values() if all(name in run for name in labels)] for seeds in runs.values()]
+    return [[mean([run[label] for run in task]) for label in labels] for task in complete if task]
 
 
 def _ranks(labels: Sequence[str], found: Mapping[Cell, Found]) -> Ranks | None:
     blocks = _blocks(labels, found)
-    if len(labels) < 2 or not blocks:
+    if len(labels) < 3 or not blocks:
         return None
     test = ranking.friedman(blocks)
     critical = ranking.critical_difference(len(labels), len(blocks))
@@ -332,15 +353,19 @@ def _ranks(labels: Sequence[str], found: Mapping[Cell, Found]) -> Ranks | None:
     )
 
 
-def _pairs(labels: Sequence[str], found: Mapping[Cell, Found]) -> Iterator[Pair]:
+def _pairs(labels: Sequence[str], scores: Mapping[Cell, Mapping[str, float]]) -> Iterator[Pair]:
     names = list(combinations(labels, 2))
-    tests = []
-    for first, second in names:
-        sides = list(enumerate(_blocks([first, second], found)))
-        tests.append(paired_test({f"{i}": b for i, (_, b) in sides}, {f"{i}": a for i, (a, _) in sides}))
-    for (first, second), test, p in zip(names, tests, ranking.holm([t.p_value for t in tests]), strict=True):
-        if test.n:
-            yield Pair(first, second, test.difference, test.p_value, p, test.n)
+    by_label = {name: {(c.task, c.seed): rows for c, rows in scores.items() if c.contender == name} for name in labels}
+    gaps, cells = [], []
+    for one, other in ((by_label[first], by_label[second]) for first, second in names):
+        tasks = dict.fromkeys(task for task, _ in one)
+        common = [[key for key in one if key[0] == task and key in other] for task in tasks]
+        gaps.append(ranking.gap(*([[side[key] for key in keys] for keys in common] for side in (one, other))))
+        cells.append(sum(map(len, common)))
+    adjusted = ranking.holm([gap.p_value for gap in gaps])
+    for (first, second), gap, p, n in zip(names, gaps, adjusted, cells, strict=True):
+        if n:
+            yield Pair(first, second, gap.difference, gap.p_value, p, n)
 
 
 def _curve(label: str, runs: Mapping[Cell, Tables]) -> Curve:
@@ -349,20 +374,17 @@ def _curve(label: str, runs: Mapping[Cell, Tables]) -> Curve:
 
 
 def _mean_curve(runs: Sequence[Tables], unit: str) -> tuple[CurvePoint, ...]:
-    """At every amount at which a run improved, the mean over the runs of the best dev score so far."""
     lines = [_best_so_far(tables, unit) for tables in runs]
     places = sorted({point.at for line in lines for point in line})
     return tuple(CurvePoint(at, mean([_reached(line, at) for line in lines])) for at in places)
 
 
 def _best_so_far(tables: Tables, unit: str) -> list[CurvePoint]:
-    result = tables.result
-    line = [CurvePoint(0.0, result.dev.initial.mean)] if result else []
+    assert tables.result is not None, "only finished runs are read"
+    line = [CurvePoint(0.0, tables.result.dev.initial.mean)]
     for point in tables.points:
-        if not line or point.dev.mean > line[-1].score:
-            line.append(CurvePoint(float(point.calls if unit == "calls" else point.tokens), point.dev.mean))
-    spent = tables.points[-1]
-    line.append(CurvePoint(float(spent.calls if unit == "calls" else spent.tokens), line[-1].score))
+        at = float(point.calls if unit == "calls" else point.tokens)
+        line.append(CurvePoint(at, max(line[-1].score, point.dev.mean)))
     return line
 
 

@@ -86,26 +86,34 @@ def _leaderboard(found: MethodComparison) -> Html:
     is_priced = any(line.dollars for line in found.standings)
     heads = ["method", "mean score on held-out rows", "", "mean rank", "better / same / worse than the initial prompt"]
     heads += ["won / tied / lost against the others", "calls", "tokens", *(["dollars"] if is_priced else [])]
-    rows = [_standing(line, is_priced) for line in found.standings]
+    rows = [_standing(found, line, is_priced) for line in found.standings]
     rows.append(["initial prompt", *_score(found.initial, "initial"), *[""] * (len(heads) - 3)])
     about = (
-        "Tasks weigh the same. The 95 % interval counts the luck of the rows and, with several seeds, of the search. "
-        "Wins and losses are paired tests of the two prompts of a cell on the same rows, each at the 5 % level and "
-        "uncorrected; calls and tokens are those of the search alone, mean over cells."
+        "Tasks weigh the same. The 95 % interval counts the luck of the rows and, with several seeds, of the search; "
+        "few seeds that happen to agree look surer than they are. "
+        "Better and worse, won and lost are paired tests of two prompts on the same rows, corrected by Holm's method "
+        "over all of their kind; the verdict in a run's own report is not. Calls and tokens are those of the search, "
+        "mean over runs, a step that the budget cut off included."
     )
     return section("Leaderboard", about, table(heads, rows))
 
 
-def _standing(line: Standing, is_priced: bool) -> list[str]:
+def _standing(found: MethodComparison, line: Standing, is_priced: bool) -> list[str]:
     against = " / ".join(str(line.verdicts[name]) for name in ("better", "no_difference", "worse"))
     others = f"{line.wins} / {line.ties} / {line.losses}"
     costs = [f"{line.calls:,.0f}", f"{line.tokens:,.0f}", *([money(line.dollars)] if is_priced else [])]
-    return [line.contender, *_score(line.accuracy, "best"), number(line.rank), against, others, *costs]
+    return [name_of(found, line), *_score(line.accuracy, "best"), number(line.rank), against, others, *costs]
 
 
 def _score(found: Interval, kind: str) -> list[str]:
     bar = interval_bar(SHARES, found.low, found.mean, found.high, kind)
     return [with_small(percent(found.mean), span(found)), bar]
+
+
+def name_of(found: MethodComparison, line: Standing) -> str:
+    """The contender, and how much of it there is where that is not all: its mean is then over other tasks or seeds."""
+    of = len(found.setup.tasks) * len(found.setup.seeds)
+    return line.contender if line.cells == of else with_small(line.contender, f"{line.cells} of {plural(of, 'run')}")
 
 
 def number(value: float) -> str:
@@ -114,15 +122,17 @@ def number(value: float) -> str:
 
 
 def _by_task(found: MethodComparison) -> Html:
-    labels = [line.contender for line in found.standings]
+    tasks = [task for task in found.setup.tasks if any(each.cell.task == task.name for each in found.found)]
+    if not tasks:
+        return NOTHING
+    cells = {task.name: [each for each in found.found if each.cell.task == task.name] for task in tasks}
+    heads = [with_small(name, plural(here[0].initial.n, "row")) for name, here in cells.items()]
     rows = []
-    for task in found.setup.tasks:
-        here = [each for each in found.found if each.cell.task == task.name]
-        if here:
-            texts = [_of_seeds([each for each in here if each.cell.contender == label]) for label in labels]
-            rows.append([task.name, percent(here[0].initial.mean), f"{here[0].initial.n:,}", *texts])
-    about = "Mean score on held-out rows; below it, each seed."
-    return section("By task", about, table(["task", "initial prompt", "rows", *labels], rows)) if rows else NOTHING
+    for line in found.standings:
+        mine = ([each for each in here if each.cell.contender == line.contender] for here in cells.values())
+        rows.append([line.contender, *map(_of_seeds, mine)])
+    rows.append(["initial prompt", *(percent(here[0].initial.mean) for here in cells.values())])
+    return section("By task", "Mean score on held-out rows; below it, each seed.", table(["method", *heads], rows))
 
 
 def _of_seeds(cells: Sequence[Found]) -> str:
@@ -148,9 +158,9 @@ def _ranking(found: MethodComparison) -> Html:
     if ranks is None:
         return NOTHING
     about = (
-        f"Mean ranks over {plural(ranks.blocks, 'block')}, each a task with a seed; 1 is best. Friedman's test: "
+        f"Mean ranks over {plural(ranks.blocks, 'task')}, by the mean of the seeds; 1 is best. Friedman's test: "
         f"{p_text(ranks.p_value)}. Bars join methods whose ranks differ by less than Nemenyi's critical difference, "
-        f"{ranks.critical:.2f}. Blocks of one task share their rows, so more seeds say less than more tasks."
+        f"{ranks.critical:.2f}. Tasks are the units here, and it takes many of them to tell methods apart by ranks."
     )
     return section("Ranks", about, critical_difference(ranks))
 
@@ -160,15 +170,16 @@ def _pairs(found: MethodComparison) -> Html:
         return NOTHING
     order = sorted(found.pairs, key=lambda pair: (pair.adjusted, pair.p_value))
     rows = [
-        [f"{p.first} − {p.second}", points(p.difference), p_text(p.p_value), p_text(p.adjusted), f"{p.blocks}"]
+        [f"{p.first} − {p.second}", points(p.difference), p_text(p.p_value), p_text(p.adjusted), f"{p.cells}"]
         for p in order
     ]
     about = (
-        "Mean difference in points over the blocks that both finished. The test flips the signs of the blocks' "
-        "differences, so that the luck of a search counts; adjusted by Holm's method for the number of pairs."
+        "Mean difference in points over the runs that both finished; tasks weigh the same. The tests count the luck "
+        "of rows and of searches, on these tasks: p is the largest of three, by Student's t, by flipping the signs of "
+        "rows, and by exchanging runs. Adjusted by Holm's method for the number of pairs."
     )
     marks = ["accepted" if pair.adjusted < ALPHA else "" for pair in order]
-    return section("Pairs", about, table(["pair", "difference", "p", "adjusted", "blocks"], rows, marks))
+    return section("Pairs", about, table(["pair", "difference", "p", "adjusted", "runs of each"], rows, marks))
 
 
 def _optimism(found: MethodComparison) -> Html:

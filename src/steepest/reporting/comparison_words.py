@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from itertools import count
 
 from steepest.reporting.comparison import MethodComparison, Pair
 from steepest.reporting.statistics import Interval, p_text, percent
@@ -44,16 +46,23 @@ def caveats(found: MethodComparison) -> Iterator[str]:
     if found.failed:
         yield (
             f"{plural(len(found.failed), 'cell')} of {len(found.setup.cells):,} without a result; means are over what "
-            "there is, and ranks over blocks that everybody finished."
+            "there is, pairs over what both finished, and ranks over what everybody finished."
         )
-    blocks = found.ranks.blocks if found.ranks else 0
-    if 0 < blocks < 6:
+    tasks, seeds = len(found.setup.tasks), len(found.setup.seeds)
+    if found.pairs and _least(tasks, seeds, len(found.pairs)) >= ALPHA:
+        needed = next(n for n in count(seeds) if _least(tasks, n, len(found.pairs)) < ALPHA)
         yield (
-            f"{plural(blocks, 'block')} of a task and a seed can show no difference at the 5 % level, however large it "
-            "is; six are the least, and corrected for several pairs it takes more."
+            f"{plural(seeds, 'seed')} on {plural(tasks, 'task')} cannot tell any of {plural(len(found.pairs), 'pair')} "
+            f"apart after correction, however large the difference: searches have luck. {needed} seeds can."
         )
     if len(found.setup.tasks) == 1 and len(found.standings) > 1:
         yield "One task says nothing about others."
+
+
+def _least(tasks: int, seeds: int, pairs: int) -> float:
+    """The smallest adjusted p-value that exchanging runs can give."""
+    ways: int = math.comb(2 * seeds, seeds) ** tasks
+    return 2 * pairs / ways
 
 
 def within(interval: Interval) -> str:

@@ -31,6 +31,8 @@ from steepest.results import Estimate, Result
 from steepest.types import Usage, money
 
 _LANGUAGES = {"en", "zh"}
+_MOST_ROWS = 200
+"""Rows of a note that the page lists."""
 _MARKS = {"better": "▲", "no_difference": "=", "worse": "▼", "": "…"}
 
 
@@ -48,6 +50,7 @@ def page(tables: Tables) -> str:
         _prompts(tables),
         outcomes_section(tables),
         search_section(tables),
+        _notes(tables.spec),
         _proposals(tables),
         _cost(tables),
         _again(tables),
@@ -148,6 +151,24 @@ def _panel(title: str, text: Html, kind: str) -> Html:
     return element("figure", f"panel {kind}", element("figcaption", "", title), element("blockquote", "prompt", text))
 
 
+def _notes(spec: Spec) -> Html:
+    """What reading the rows brought up, each with its rows folded away; nothing where it brought up nothing."""
+    notes = spec.task.get("notes", ())
+    if not notes:
+        return NOTHING
+    return element("section", "", element("h2", "", "Notes on the rows"), *map(_note, notes))
+
+
+def _note(note: Mapping[str, Any]) -> Html:
+    rows = note["rows"]
+    if not rows:
+        return element("p", "", prose(note["text"]))
+    items = [element("li", "", row) for row in rows[:_MOST_ROWS]]
+    more = len(rows) - _MOST_ROWS
+    rest = element("p", "about", f"… {more:,} more in run.json") if more > 0 else NOTHING
+    return element("details", "", element("summary", "", prose(note["text"])), element("ul", "about", *items), rest)
+
+
 def _proposals(tables: Tables) -> Html:
     """What became of the replies that the search asked for; nothing where it counted none."""
     if not tables.counts:
@@ -168,8 +189,9 @@ def _cost(tables: Tables) -> Html:
     rows = [
         ("The search", tables.search),
         *((f"of it {name}", used) for name, used in parts.items()),
+        *((("A step that a limit cut off", tables.unfinished),) if tables.unfinished.calls else ()),
         ("Measuring on dev and held-out rows", measuring),
-        ("Together", tables.search + measuring),
+        ("Together", tables.search + tables.unfinished + measuring),
     ]
     is_priced = any(used.dollars for _, used in rows)
     columns = (*_AMOUNTS, *(["Dollars"] if is_priced else []))

@@ -96,8 +96,8 @@ def page(found: Transfer) -> str:
     """The page's text."""
     about = (
         f"Mean score on {found.split} rows with its 95 % interval; below it the difference from the run's initial "
-        "prompt, in points, paired on the same rows. Bold: significant after Holm's correction over the whole table. "
-        "Framed: the model with which the prompt was found."
+        "prompt, in points, paired on the same rows, and its p-value after Holm's correction over the whole table. "
+        "Bold: p < 0.05. Framed: the model with which the prompt was found."
     )
     sizes = f"{plural(len(found.prompts), 'prompt')} × {plural(len(found.models), 'model')}"
     prompts = [
@@ -133,7 +133,7 @@ def _line(found: Transfer, index: int) -> Iterator[Html]:
     for model in found.models:
         entry = found.entry(index, model)
         parts = texts(entry)
-        kind = "flag" if found.prompts[index].model == model else ""
+        kind = "framed" if found.prompts[index].model == model else ""
         score = element("b" if is_shown(entry) else "span", "", parts[0])
         yield element("span", kind, score, *(element("small", "", prose(text)) for text in parts[1:]))
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from steepest.reporting.statistics import Interval
+from steepest.reporting.statistics import Interval, sign_flip
 
 _SEED = 20241201
 _RESAMPLES = 400
+_EXCHANGES = 20_000
 _PSEUDO = 4.0
 """Imagined rows, half of them right, over all tasks together (Agresti, Coull 1998)."""
 
@@ -35,6 +37,16 @@ class Friedman:
     ranks: tuple[float, ...]
     """Mean rank of each treatment; 1 is best."""
     blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """How two treatments differ, with the luck of rows and of seeds."""
+
+    difference: float
+    """Mean over tasks of the mean over rows and seeds."""
+    p_value: float
+    """Two-sided."""
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -85,9 +97,8 @@ def pooled_interval(tasks: Sequence[Sequence[Scores]]) -> Interval:
     """Mean over tasks of the mean over rows and seeds, with its 95 % interval; `n` counts rows. `tasks` holds, for each
     task, the scores of each seed.
 
-    Tasks are fixed and weigh the same. Rows and seeds are random and crossed, since all seeds answer the same rows, so
-    their parts of the variance add up; what both have in common counts twice, which errs on the wide side. Each
-    task's variance is turned into a number of independent rows, on which Agresti and Coull's interval stands;
+    Tasks are fixed and weigh the same. Rows and seeds are random and crossed, since all seeds answer the same rows.
+    Each task's variance is turned into a number of independent rows, on which Agresti and Coull's interval stands;
     Student's t, by Satterthwaite's degrees of freedom, pays for few seeds. Rows that some seed has no score for are
     left out.
     """
@@ -102,6 +113,57 @@ def pooled_interval(tasks: Sequence[Sequence[Scores]]) -> Interval:
     half = float(t.ppf(0.975, freedom)) * math.sqrt(variance) / len(parts) if variance > 0 else 0.0
     low, high = min(mean, max(0.0, centre - half)), max(mean, min(1.0, centre + half))
     return Interval(mean, low, high, sum(part.n for part in parts))
+
+
+def gap(first: Sequence[Sequence[Scores]], second: Sequence[Sequence[Scores]]) -> Gap:
+    """The test of first minus second; each holds, for each task, the scores of each seed.
+
+    Seeds of one task answer the same rows, so they are not independent of each other. The p-value is the largest of
+    three: of Student's t with the variance of `pooled_interval`, which counts the luck of rows and of searches; of
+    flipping the signs of rows, for t promises too much where few of them differ; and of exchanging runs within tasks,
+    for t does so where a search either succeeds or fails and a few seeds happen to agree. With one seed, t and the rows
+    say nothing of searches, and runs are exchanged over tasks (Demšar 2006).
+    """
+    from scipy.stats import t
+
+    tables = [table for sides in zip(first, second, strict=True) if (table := _both(*sides)).size]
+    if not tables:
+        return Gap(0.0, 1.0)
+    apart = [table[0] - table[1] for table in tables]
+    difference = math.fsum(float(table.mean()) for table in apart) / len(apart)
+    by_runs = _exchanged([table.mean(axis=2) for table in tables])
+    if min(len(table) for table in apart) < 2:
+        return Gap(difference, by_runs)
+    p_value = max(by_runs, sign_flip(np.concatenate([table.mean(axis=0) / table.shape[1] for table in apart])))
+    parts = [_variance(table) for table in apart]
+    variance = math.fsum(part.variance for part in parts)
+    if variance > 0:
+        freedom = variance**2 / math.fsum(part.variance**2 / part.freedom for part in parts)
+        p_value = max(p_value, 2 * float(t.sf(abs(difference) * len(parts) / math.sqrt(variance), freedom)))
+    return Gap(difference, p_value)
+
+
+def _both(first: Sequence[Scores], second: Sequence[Scores]) -> _Floats:
+    """Two sides x seeds x the rows that all have."""
+    return _table([*first, *second]).reshape(2, len(first), -1) if first else np.zeros(0)
+
+
+def _exchanged(tasks: Sequence[_Floats]) -> float:
+    """Two-sided p-value if the runs of a task, two sides x seeds, could as well be the other side's."""
+    sums = np.zeros(1)
+    rng = np.random.default_rng(_SEED)
+    is_small = math.prod(math.comb(runs.size, runs.shape[1]) for runs in tasks) <= _EXCHANGES
+    for runs in tasks:
+        values, seeds = runs.ravel(), runs.shape[1]
+        if is_small:
+            drawn = np.array([values[list(chosen)].sum() for chosen in combinations(range(values.size), seeds)])
+            sums = (sums[:, None] + drawn / seeds - values.mean()).ravel()
+        else:
+            drawn = rng.permuted(np.tile(values, (_EXCHANGES, 1)), axis=1)[:, :seeds].sum(axis=1)
+            sums = sums + drawn / seeds - values.mean()
+    observed = sum(float(runs[0].mean() - runs.mean()) for runs in tasks)
+    extreme = np.abs(sums) >= abs(observed) - 1e-9
+    return float(extreme.mean()) if is_small else float((1 + extreme.sum()) / (1 + _EXCHANGES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,34 +183,37 @@ def _task(seeds: Sequence[Scores], tasks: int) -> _Part:
     n, mean = rows.shape[1], float(rows.mean()) if rows.size else math.nan
     if n == 0:
         return _Part(mean, mean, 0.0, 1.0, 0)
-    of = _variances(rows)
-    raw = of.rows + of.seeds
+    of = _variance(rows)
+    raw = of.variance
     largest = mean * (1 - mean)
     extra = _PSEUDO / tasks
-    if raw <= 0 < largest:
-        # Graded scores that are all alike.
-        return _Part(mean, mean, 0.0, 1.0, n)
-    alone = n if largest <= 0 else largest / raw
+    # Of scores that are all alike nothing but their number speaks.
+    alone = largest / raw if raw > 0 else float(n)
     centre = (alone * mean + extra / 2) / (alone + extra)
-    freedom = float(max(n - 1, 1))
-    if of.seeds > 0:
-        freedom = raw**2 / (of.rows**2 / freedom + of.seeds**2 / (len(rows) - 1))
-    return _Part(mean, centre, centre * (1 - centre) / (alone + extra), freedom, n)
+    return _Part(mean, centre, centre * (1 - centre) / (alone + extra), of.freedom, n)
 
 
 @dataclass(frozen=True, slots=True)
 class _Variance:
-    """Of a mean over rows and seeds: what each of the two adds."""
+    """Of a mean over rows and seeds."""
 
-    rows: float
-    seeds: float
+    variance: float
+    freedom: float
 
 
-def _variances(rows: _Floats) -> _Variance:
+def _variance(rows: _Floats) -> _Variance:
+    """By mean squares of seeds x rows (Cornfield, Tukey 1956): what is of rows and what is of seeds, less the noise
+    that both hold; never less than one of them alone."""
     seeds, n = rows.shape
-    of_rows = float(rows.mean(axis=0).var(ddof=1)) / n if n > 1 else 0.0
-    of_seeds = float(rows.mean(axis=1).var(ddof=1)) / seeds if seeds > 1 else 0.0
-    return _Variance(of_rows, of_seeds)
+    mean, by_row, by_seed = rows.mean(), rows.mean(axis=0), rows.mean(axis=1)
+    rest = rows - by_row - by_seed[:, None] + mean
+    for_rows, for_seeds = max(n - 1, 1), max(seeds - 1, 1)
+    of_rows = float(np.sum((by_row - mean) ** 2)) / for_rows / n
+    of_seeds = float(np.sum((by_seed - mean) ** 2)) / for_seeds / seeds
+    of_both = float(np.sum(rest**2)) / (for_rows * for_seeds) / (n * seeds)
+    variance = max(of_rows + of_seeds - of_both, of_rows, of_seeds)
+    squares = of_rows**2 / for_rows + of_seeds**2 / for_seeds + of_both**2 / (for_rows * for_seeds)
+    return _Variance(variance, variance**2 / squares if squares > 0 else float(for_rows))
 
 
 def expected_optimism(candidates: Sequence[Scores]) -> float:

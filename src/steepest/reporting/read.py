@@ -16,7 +16,7 @@ from steepest import codec
 from steepest.errors import StateError
 from steepest.records import StepRecord, total_accounts, total_counts
 from steepest.reporting.statistics import Interval, interval
-from steepest.results import Result
+from steepest.results import Result, Spent
 from steepest.types import Finish, Trial, Usage
 
 FORMAT = 1
@@ -126,8 +126,12 @@ class Tables:
         """What the referee and, in the end, the held-out rows cost."""
         if self.result is None:
             return self.referee
-        spent = self.result.measuring
-        return Usage(spent.calls, spent.prompt_tokens, spent.output_tokens, spent.reused, spent.dollars)
+        return _usage(self.result.measuring)
+
+    @property
+    def unfinished(self) -> Usage:
+        """What a step had paid for that a limit cut off; nothing before the end."""
+        return _usage(self.result.unfinished) if self.result else Usage()
 
     @property
     def graded(self) -> bool:
@@ -202,3 +206,7 @@ def _read(kind: Any, path: Path) -> Any:
 
 def _count(path: Path) -> int:
     return len(path.read_bytes().splitlines()) if path.exists() else 0
+
+
+def _usage(spent: Spent) -> Usage:
+    return Usage(spent.calls, spent.prompt_tokens, spent.output_tokens, spent.reused, spent.dollars)

@@ -25,6 +25,8 @@ _RESAMPLES = 10_000
 _FLIPS = 50_000
 _ENUMERABLE = 14
 _CELLS = 2_000_000
+_FEW = 8
+"""Below so many rows a bootstrap sees too little of what the next rows may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +64,16 @@ class _Limits:
 def interval(scores: Sequence[float]) -> Interval:
     """Mean and 95 % interval of scores in [0, 1].
 
-    Wilson's score interval where every score is 0 or 1, else the BCa bootstrap (Efron 1987).
-    Without scores nothing is known: the mean is NaN and the interval [0, 1].
+    Wilson's score interval where every score is 0 or 1, else the BCa bootstrap (Efron 1987) with levels widened for
+    few rows (Hesterberg, Am. Stat. 69, 2015), and Student's t below 8 rows. Scores that are all alike leave open what
+    Wilson's interval leaves open: that some rows are different. Without scores nothing is known: the mean is NaN and
+    the interval [0, 1].
     """
     if not scores:
         return Interval(math.nan, 0.0, 1.0, 0)
     values = np.asarray(scores, dtype=np.float64)
     mean = math.fsum(scores) / len(scores)
-    limits = _wilson(mean, len(scores)) if _is_binary(values) else _bootstrap(values)
+    limits = _wilson(mean, len(scores)) if _is_binary(values) else _graded(values, 0.0)
     return Interval(mean, limits.low, limits.high, len(scores))
 
 
@@ -77,8 +81,8 @@ def paired_test(a: Mapping[str, float], b: Mapping[str, float]) -> PairedTest:
     """Compare b with a on the rows that both scored.
 
     0/1 scores: exact McNemar test (the binomial on discordant rows) and Tango's score interval (1998).
-    Others: the sign-flip permutation test, by enumeration up to 14 differing rows and sampled above, and the
-    BCa bootstrap of the mean difference. Without common rows nothing is known: p 1, interval [-1, 1].
+    Others: the sign-flip permutation test, and the interval of graded scores for the mean difference. Without common
+    rows nothing is known: p 1, interval [-1, 1].
     Of test and interval the test is the stricter on few rows; the verdict goes by it alone.
     """
     ids = sorted(a.keys() & b.keys())
@@ -92,8 +96,27 @@ def paired_test(a: Mapping[str, float], b: Mapping[str, float]) -> PairedTest:
         gained, lost = int(np.sum(differences > 0)), int(np.sum(differences < 0))
         limits, p_value = _tango(gained, lost, len(ids)), _mcnemar(gained, lost)
     else:
-        limits, p_value = _bootstrap(differences), _sign_flip(differences)
+        limits, p_value = _graded(differences, -1.0), sign_flip(differences)
     return PairedTest(p_value, mean, limits.low, limits.high, len(ids))
+
+
+def sign_flip(differences: _Floats) -> float:
+    """Two-sided p-value of the sum of `differences`, if the sign of each were chance: by enumeration up to 14 that are
+    not 0, sampled above."""
+    moved = differences[differences != 0]
+    if not len(moved):
+        return 1.0
+    # Sums of the same numbers in another order may differ in the last bits and still are ties.
+    bound = abs(float(moved.sum())) - 1e-9 * float(np.abs(moved).sum())
+    if len(moved) <= _ENUMERABLE:
+        masks = np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved)) & 1
+        return float(np.mean(np.abs((1 - 2 * masks) @ moved) >= bound))
+    rng = np.random.default_rng(_SEED)
+    hits = sum(
+        int(np.sum(np.abs((1 - 2 * rng.integers(0, 2, (k, len(moved)), dtype=np.int8)) @ moved) >= bound))
+        for k in _chunks(_FLIPS, len(moved))
+    )
+    return (1 + hits) / (1 + _FLIPS)
 
 
 def verdict(test: PairedTest, alpha: float = 0.05) -> Verdict:
@@ -179,41 +202,38 @@ def _root(falling: Callable[[float], float], level: float, low: float, high: flo
     return (low + high) / 2
 
 
-def _bootstrap(values: _Floats) -> _Limits:
+def _graded(values: _Floats, least: float) -> _Limits:
+    """Of the mean of values between `least` and 1."""
+    from scipy.stats import t
+
+    n, mean, spread = len(values), float(values.mean()), float(np.ptp(values))
+    if spread < 1e-12:
+        unseen = _Z**2 / (n + _Z**2)
+        return _Limits(mean - unseen * (mean - least), mean + unseen * (1 - mean))
+    z = float(t.ppf(0.975, n - 1))
+    if n < _FEW:
+        half = z * float(values.std(ddof=1)) / math.sqrt(n)
+        return _Limits(max(least, mean - half), min(1.0, mean + half))
+    return _bootstrap(values, z * math.sqrt(n / (n - 1)))
+
+
+def _bootstrap(values: _Floats, z: float) -> _Limits:
     mean, residuals = float(values.mean()), values - values.mean()
-    squares = float(np.sum(residuals**2))
-    if math.isclose(squares, 0.0, abs_tol=1e-24):
-        return _Limits(mean, mean)
     rng = np.random.default_rng(_SEED)
     means = np.concatenate(
         [values[rng.integers(0, len(values), (k, len(values)))].mean(axis=1) for k in _chunks(_RESAMPLES, len(values))]
     )
-    below = float(np.mean(means < mean) + np.mean(means == mean) / 2)
+    # Means of the same numbers in another order may differ in the last bits and still are ties.
+    is_tie = np.abs(means - mean) < 1e-12
+    below = float(np.mean(~is_tie & (means < mean)) + np.mean(is_tie) / 2)
     bias = _NORMAL.inv_cdf(min(max(below, 0.5 / _RESAMPLES), 1 - 0.5 / _RESAMPLES))
-    acceleration = float(np.sum(residuals**3)) / (6 * squares**1.5)
+    acceleration = float(np.sum(residuals**3)) / (6 * float(np.sum(residuals**2)) ** 1.5)
 
-    def level(z: float) -> float:
-        return _NORMAL.cdf(bias + (bias + z) / (1 - acceleration * (bias + z)))
+    def level(at: float) -> float:
+        return _NORMAL.cdf(bias + (bias + at) / (1 - acceleration * (bias + at)))
 
-    low, high = np.quantile(means, [level(-_Z), level(_Z)])
+    low, high = np.quantile(means, [level(-z), level(z)])
     return _Limits(float(low), float(high))
-
-
-def _sign_flip(differences: _Floats) -> float:
-    moved = differences[differences != 0]
-    if not len(moved):
-        return 1.0
-    # Sums of the same numbers in another order may differ in the last bits and still are ties.
-    bound = abs(float(moved.sum())) - 1e-9 * float(np.abs(moved).sum())
-    if len(moved) <= _ENUMERABLE:
-        masks = np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved)) & 1
-        return float(np.mean(np.abs((1 - 2 * masks) @ moved) >= bound))
-    rng = np.random.default_rng(_SEED)
-    hits = sum(
-        int(np.sum(np.abs((1 - 2 * rng.integers(0, 2, (k, len(moved)))) @ moved) >= bound))
-        for k in _chunks(_FLIPS, len(moved))
-    )
-    return (1 + hits) / (1 + _FLIPS)
 
 
 def _chunks(total: int, width: int) -> Iterator[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeVar
 
@@ -61,7 +61,7 @@ class Number:
 
     def gold(self, target: str) -> str:
         """The number alone, of a target that may hold a worked solution before "####"; TaskError if there is none."""
-        gold = _gold_number(target)
+        gold = _gold_number(target) or numbers.whole_words(target)
         if gold is None:
             raise TaskError(
                 f"where answers are numbers every target must be one, got {target!r}; choose another kind of answer, "
@@ -167,6 +167,15 @@ class Text:
 
 
 Kind = Number | Choice | YesNo | Text
+
+
+def asked_in_chinese(kind: Kind) -> Kind:
+    """The same kind of answer, asked for in Chinese, unless it has words of its own."""
+    if isinstance(kind, Number):
+        return replace(kind, ask="因此，用阿拉伯数字表示的最终答案是") if kind.ask == Number().ask else kind
+    if isinstance(kind, Text):
+        return replace(kind, ask="因此，最终答案是") if kind.ask == Text().ask else kind
+    return kind if kind.ask else replace(kind, ask=f"因此，最终答案（{'、'.join(kind.labels)}之一）是")
 
 
 def infer(targets: Sequence[str]) -> Kind:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,10 @@ class Read:
     faults: tuple[str, ...]
     """Why rows were left out, each with its place."""
 
+    def place_of(self) -> dict[str, str]:
+        """Id -> place of the first row with it."""
+        return {e.id: place for e, place in zip(self.examples[::-1], self.places[::-1], strict=True)}
+
 
 def is_data_file(path: str | Path) -> bool:
     """Whether the name is that of a data file, by its ending."""
@@ -73,9 +78,17 @@ def read_rows(data: str | Path | Rows, columns: Columns = Columns(), skip_bad: b
     found: list[Example] = []
     places: dict[str, str] = {}
     faults: list[str] = []
+    form = ""
     for record in records(data, skip_bad):
         try:
             example = _example(record, columns)
+            form = form or _form(record.values[columns.input])
+            if _form(record.values[columns.input]) != form:
+                number = list(record.values).index(columns.input) + 1
+                raise TaskError(
+                    f"{record.place}, column {number}: {columns.input!r} must be of one type in all rows, {form} so "
+                    f"far, got {_form(record.values[columns.input])}; correct the row"
+                )
             if columns.id is not None and example.id in places:
                 raise TaskError(
                     f"{record.place}: ids must differ, got {example.id!r}, which {places[example.id]} has too; "
@@ -107,13 +120,6 @@ def question_key(example: Example, shown: Sequence[str] = ()) -> str:
     return content_id(example.input, *(example.meta[column] for column in shown))
 
 
-def skipped(faults: Sequence[str]) -> Iterator[str]:
-    """What to say of bad rows: how many, and the first ones by their place."""
-    if faults:
-        more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
-        yield f"{len(faults)} bad rows were skipped: {'; '.join(faults[:5])}{more}"
-
-
 def _example(row: Record, columns: Columns) -> Example:
     if row.fault:
         raise TaskError(row.fault)
@@ -129,14 +135,25 @@ def _example(row: Record, columns: Columns) -> Example:
             )
         return values[column]
 
+    gold = row.values.get(columns.target)
+    if any(isinstance(each, Mapping) for each in (gold if isinstance(gold, list | tuple) else [gold])):
+        number = list(values).index(columns.target) + 1
+        raise TaskError(
+            f"{row.place}, column {number}: {columns.target!r} must be text, a number or a list of them, got an "
+            f"object; name the column that holds the answer"
+        )
     lacks_target = columns.target_may_lack and not values.get(columns.target, "").strip()
     question = cell(columns.input)
-    target, *further = [""] if lacks_target else _targets(row.values.get(columns.target), cell(columns.target))
+    target, *further = [""] if lacks_target else _targets(gold, cell(columns.target))
     shown = [cell(column) for column in columns.shown]
     name = cell(columns.id).strip() if columns.id is not None else content_id(question, *shown, target)
     used = {columns.input, columns.target, columns.id} - set(columns.shown)
     meta = {k: v for k, v in values.items() if k not in used}
     return Example(name, question, target, with_references(meta, further))
+
+
+def _form(value: Any) -> str:
+    return "an object" if isinstance(value, Mapping) else "a list" if isinstance(value, list | tuple) else "text"
 
 
 def _targets(value: Any, text: str) -> list[str]:
@@ -196,20 +213,27 @@ def read_text(path: Path, lenient: bool = False) -> str:
 
 def delimited(path: Path, text: str, delimiter: str, names: Sequence[str] = ()) -> Iterator[Record]:
     """Rows of CSV text; without `names` for the columns, the first row has them."""
-    reader = csv.reader(_lines(text), delimiter=delimiter, strict=True)
+    lines = list(_lines(text))
     name = {"\t": "tab", ";": "semicolon"}.get(delimiter, "comma")
     header = list(names)
-    line = 1
+    start = before = 0
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
+        line = start + before + 1
         place = f"{path}, line {line}"
         try:
             fields = next(reader, None)
         except csv.Error as error:
-            fault = f"{place}: {error}; check the quotes"
-            line = reader.line_num + 1
+            remedy = "check the quotes" + (", or give such long texts as JSONL" if "limit" in str(error) else "")
+            fault = f"{place}: {error}; {remedy}"
+            if not header:
+                raise TaskError(fault) from None
             yield Record(place, {}, fault)
+            # A quote that is never closed takes in what follows, so reading goes on at the next line.
+            start, before = line, 0
+            reader = csv.reader(lines[start:], delimiter=delimiter, strict=True)
             continue
-        line = reader.line_num + 1
+        before = reader.line_num
         if fields is None:
             return
         if not fields:
@@ -252,6 +276,8 @@ def jsonl(path: Path, text: str) -> Iterator[Record]:
             except json.JSONDecodeError as error:
                 fault = f"{place}: not JSON, {error.msg} at character {error.colno}; correct the line"
                 yield Record(place, {}, fault)
+            except (ValueError, RecursionError) as error:
+                yield Record(place, {}, f"{place}: no data that can be read, {error}; correct the line")
             else:
                 yield _record(row, place)
 
@@ -264,6 +290,8 @@ def parsed_json(path: Path, text: str) -> Any:
         raise TaskError(
             f"{path}, line {error.lineno}: not JSON, {error.msg} at character {error.colno}; correct the line"
         ) from None
+    except (ValueError, RecursionError) as error:
+        raise TaskError(f"{path}: no data that can be read, {error}; correct the file") from None
 
 
 def listed(path: Path, rows: Sequence[Any]) -> Iterator[Record]:
@@ -274,8 +302,8 @@ def listed(path: Path, rows: Sequence[Any]) -> Iterator[Record]:
 def _json(path: Path, text: str) -> Iterator[Record]:
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as error:
-        if error.msg == "Extra data":
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
             return jsonl(path, text)
         content = parsed_json(path, text)
     if isinstance(content, dict):
@@ -296,15 +324,15 @@ def _record(row: Any, place: str) -> Record:
         return Record(place, {}, f'{place}: a row is an object of columns, got {got}; write {{"input": ...}}')
     values = {str(column): value for column, value in row.items()}
     for number, (column, value) in enumerate(values.items(), 1):
-        if isinstance(value, str) and _SURROGATE.search(value):
+        if _SURROGATE.search(column) or (isinstance(value, str) and _SURROGATE.search(value)):
             fault = f"{place}, column {number}: {column!r} must be UTF-8 text and is not; save it as UTF-8"
             return Record(place, {}, fault)
     return Record(place, values)
 
 
 def as_text(value: Any) -> str:
-    """Text as it is, numbers as written, a list of texts as lines, None as nothing, lists and objects as JSON."""
-    if value is None:
+    """Text as it is, numbers as written, a list of texts as lines, None and NaN as nothing, other things as JSON."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, str | bool | int | float):
         return str(value)

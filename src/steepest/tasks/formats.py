@@ -104,7 +104,14 @@ def asked(record: Record, form: Format) -> Asked:
     """What a record asks. Raises TaskError, with place and column, where it is not of the format; Odd."""
     if record.fault:
         raise TaskError(record.fault)
-    return _SHAPES[form.shape](record, form)
+    try:
+        return _SHAPES[form.shape](record, form)
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        # Nested values may be anything in a file that is not the benchmark's, and each shape looks into its own.
+        problem = " ".join(f"{type(error).__name__}: {error}".split())
+        raise TaskError(
+            f"{record.place}: no row of the benchmark's format ({problem}); give the original file"
+        ) from None
 
 
 def cell(record: Record, column: str) -> Any:

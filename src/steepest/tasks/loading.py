@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -10,16 +11,20 @@ from typing import Any, Literal, NoReturn
 from steepest import codec
 from steepest.errors import TaskError, nearest
 from steepest.tasks import benchmarks
-from steepest.tasks.datasets import Columns, Read, first_columns, question_key, read_rows, skipped
+from steepest.tasks.answers import Choice, Kind, Number, YesNo, asked_in_chinese, infer, labels_of
+from steepest.tasks.datasets import Columns, Read, first_columns, question_key, read_rows
+from steepest.tasks.duplicates import find
 from steepest.tasks.judge import Judge
 from steepest.tasks.metrics import Answer, extractor_of, gold_of, is_judge, open_metric
+from steepest.tasks.notes import Note, counted, skipped
 from steepest.tasks.source import TaskSource, restore_task
 from steepest.tasks.splitting import Splits, split
 from steepest.tasks.tables import Rows
 from steepest.tasks.task import Language, Metric, Task, Template, slots_of
-from steepest.types import Example
 
 DEFAULT_TARGET = "target"
+_NEARLY_ALL = 0.9
+"""Share of targets of one kind from which the others are taken for mistakes, not for another kind."""
 BUNDLED: tuple[str, ...] = (
     "arithmetic",
     "counting",
@@ -209,9 +214,13 @@ def _from_spec(spec: TaskSpec) -> TaskSource:
     answer = {"judge": {"criteria": spec.criteria}} if spec.criteria else spec.answer
     may_lack = is_judge(answer) and (spec.target == DEFAULT_TARGET or spec.target in first_columns(data))
     read = read_rows(data, replace(columns, target_may_lack=may_lack), spec.skip_bad_rows)
-    metric = open_metric(answer, [example.target for example in read.examples], spec.folder)
-    examples, faults = _with_gold(read, metric, spec)
-    parts = split(examples, spec.splits, lambda example: question_key(example, columns.shown))
+    targets = [example.target for example in read.examples]
+    metric = open_metric(_settled(answer, targets), targets, spec.folder)
+    read = _with_gold(read, metric, spec, data)
+    language = language_of(example.input for example in read.examples) if spec.language == "auto" else spec.language
+    if language == "zh" and isinstance(metric, Kind):
+        metric = asked_in_chinese(metric)
+    parts = split(read.examples, spec.splits, lambda example: question_key(example, columns.shown), read.places)
     origin = str(data.resolve()) if isinstance(data, Path) else "rows"
     task = Task(
         name=spec.name or _name(spec.data),
@@ -222,23 +231,52 @@ def _from_spec(spec: TaskSpec) -> TaskSource:
         extractor=extractor_of(metric),
         seeds=spec.prompts,
         max_tokens=spec.max_tokens,
-        language=language_of(example.input for example in examples) if spec.language == "auto" else spec.language,
+        language=language,
         description=spec.description,
     )
-    return TaskSource(task, parts.test, origin, (*skipped(faults), *parts.notes))
+    rows = {"train": parts.train, "dev": parts.dev, "test": parts.test}
+    doubles = find(rows, columns.shown, read.place_of())
+    notes = (*skipped(read.faults), *_rare(read, metric), *parts.notes, *doubles.notes())
+    return TaskSource(task, parts.test, origin, notes)
 
 
-def _with_gold(read: Read, metric: Metric | Judge, spec: TaskSpec) -> tuple[list[Example], list[str]]:
-    """The examples with bare answers for targets, and why rows were left out."""
-    examples, faults = [], list(read.faults)
+def _settled(answer: Answer, targets: Sequence[str]) -> Answer:
+    """The kind of answer that nearly all targets call for, so that the few others are found; `answer` where all do."""
+    if answer not in ("auto", "yes_no"):
+        return answer
+    least = _NEARLY_ALL * len(targets)
+    if answer == "auto" and least <= sum(isinstance(infer([target]), Number) for target in targets) < len(targets):
+        return "number"
+    counts = Counter(target.strip().casefold() for target in targets)
+    two = dict(counts.most_common(2))
+    common = [target for target in targets if target.strip().casefold() in two]
+    if len(counts) > 2 and len(common) >= least and isinstance(kind := infer(common), YesNo):
+        return {"use": "yes_no", "labels": list(kind.labels if answer == "auto" else labels_of(common))}
+    return answer
+
+
+def _rare(read: Read, metric: Metric | Judge) -> list[Note]:
+    """Labels that only one row has, where rows have 20 for each label: more often mistyped than meant."""
+    if not isinstance(metric, Choice) or len(read.examples) < 20 * len(metric.labels):
+        return []
+    counts = Counter(example.target for example in read.examples)
+    rows = zip(read.examples, read.places, strict=True)
+    once = tuple(f"{place}: {example.target!r}" for example, place in rows if counts[example.target] == 1)
+    return [Note(f"{counted(len(once), 'label')} in one row only, perhaps mistyped", once)] if once else []
+
+
+def _with_gold(read: Read, metric: Metric | Judge, spec: TaskSpec, data: str | Path | Rows) -> Read:
+    """The same with bare answers for targets; rows that have none are left out, or an error."""
+    kept, faults = [], list(read.faults)
     for example, place in zip(read.examples, read.places, strict=True):
         try:
-            examples.append(replace(example, target=gold_of(metric, example.target)))
+            kept.append((replace(example, target=gold_of(metric, example.target)), place))
         except TaskError as error:
+            number = first_columns(data).index(spec.target) + 1
             if not spec.skip_bad_rows:
-                raise TaskError(f"{place}, column {spec.target!r}: {error}") from None
-            faults.append(f"{place}, column {spec.target!r}: {error}")
-    return examples, faults
+                raise TaskError(f"{place}, column {number}: {error}") from None
+            faults.append(f"{place}, column {number}: {error}")
+    return Read(tuple(example for example, _ in kept), tuple(place for _, place in kept), tuple(faults))
 
 
 def _placed(spec: TaskSpec, data: str | Path | Rows) -> tuple[Template, Columns]:

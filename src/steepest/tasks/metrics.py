@@ -44,15 +44,21 @@ class Custom:
         except Exception as error:
             problem = " ".join(f"{type(error).__name__}: {error}".split())
             raise TaskError(
-                f"a metric must give a score for every row, got {problem} from {self.name} on row {example.id!r}; "
+                f"a metric must give a score for every row, got {problem} from {self.name} on {_row(example)}; "
                 f"correct the function or the row"
             ) from error
         if not (math.isfinite(judged.score) and 0.0 <= judged.score <= 1.0):
             raise TaskError(
-                f"a metric's score must lie in [0, 1], got {judged.score} from {self.name} on row {example.id!r}; "
+                f"a metric's score must lie in [0, 1], got {judged.score} from {self.name} on {_row(example)}; "
                 f"rescale it"
             )
         return judged
+
+
+def _row(example: Example) -> str:
+    """A row by its id and the beginning of its question."""
+    question = " ".join(example.input.split())
+    return f"row {example.id!r} ({question if len(question) <= 60 else f'{question[:59]}…'})"
 
 
 _NAMED: Mapping[str, type[Any]] = {

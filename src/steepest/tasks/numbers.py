@@ -104,6 +104,13 @@ def whole_number(text: str) -> str | None:
     return _canonical(match) if match and _UNIT.fullmatch(text, match.end()) else None
 
 
+def whole_words(text: str) -> str | None:
+    """The number that the text spells out and nothing else: "twelve", "三十二"."""
+    words = numerals(text.strip())
+    alone = len(words) == 1 and (words[0].start, words[0].end) == (0, len(text.strip()))
+    return _in_digits(words[0]) if alone else None
+
+
 def _closed(match: re.Match[str]) -> str:
     return re.sub(r"(?<=[0-9]) (?=[0-9])", "", match[0])
 

@@ -10,6 +10,7 @@ from typing import Any
 from steepest import codec
 from steepest.errors import StateError
 from steepest.tasks.metrics import open_metric
+from steepest.tasks.notes import Note
 from steepest.tasks.task import Language, Task, Template
 from steepest.types import Example
 
@@ -31,6 +32,8 @@ class TaskInfo:
     """Where the rows came from."""
     language: Language = "en"
     description: str = ""
+    notes: tuple[Note, ...] = ()
+    """What reading the data brought up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,8 @@ class TaskSource:
     """Opened once, at the end of a run."""
     origin: str
     """What to give as a task or as data to have it again; "rows" where they were given from Python."""
-    notes: tuple[str, ...] = ()
-    """What reading the data brought up, such as repeated rows."""
+    notes: tuple[Note, ...] = ()
+    """What reading the data brought up: rows skipped, repeated, nearly repeated."""
 
     def with_prompt(self, prompt: str) -> TaskSource:
         """The same with another initial prompt."""
@@ -73,7 +76,7 @@ def restore_task(folder: Path) -> TaskSource:
         language=told.language,
         description=told.description,
     )
-    return TaskSource(task, rows["test"], str(folder.resolve()))
+    return TaskSource(task, rows["test"], str(folder.resolve()), told.notes)
 
 
 def _rows(path: Path) -> tuple[Example, ...]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from steepest.errors import TaskError
+from steepest.tasks.datasets import Read
+from steepest.tasks.notes import Note, counted
 from steepest.types import Example
 
 FEWEST = 2
@@ -66,17 +68,20 @@ class Parts:
     train: tuple[Example, ...]
     dev: tuple[Example, ...]
     test: tuple[Example, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
-def split(examples: Sequence[Example], splits: Splits, question: Callable[[Example], str]) -> Parts:
+def split(
+    examples: Sequence[Example], splits: Splits, question: Callable[[Example], str], places: Sequence[str] = ()
+) -> Parts:
     """Split by a hash of the question, so that rows asking the same land together, in the order of that hash.
 
     Rows with the same id are kept once. Where a split would take more rows than its most, those with the lowest
-    hashes stay. Raises TaskError if a split is left with fewer than two rows.
+    hashes stay. `places` say where each example stands, for the notes. Raises TaskError if a split is left with fewer
+    than two rows.
     """
     unique = list({example.id: example for example in reversed(examples)}.values())
-    notes = list(_notes(examples, unique, question))
+    notes = _repeated(examples, places)
     placed = sorted((_place(question(example)), example.id, example) for example in unique)
     shares = (
         ("train", 0.0, splits.train, splits.most_train),
@@ -92,7 +97,7 @@ def split(examples: Sequence[Example], splits: Splits, question: Callable[[Examp
     return Parts(tuple(rows["train"]), tuple(rows["dev"]), tuple(rows["test"]), tuple(notes))
 
 
-def split_parts(rows: Mapping[str, Sequence[Example]], shares: Shares, question: Callable[[Example], str]) -> Parts:
+def split_parts(rows: Mapping[str, Read], shares: Shares, question: Callable[[Example], str]) -> Parts:
     """Split a benchmark's parts; train, dev and test take their rows from a part in this order.
 
     Rows that ask the same take the place of the first of them, so that they land in the same split; a row of train or
@@ -100,16 +105,17 @@ def split_parts(rows: Mapping[str, Sequence[Example]], shares: Shares, question:
     than two rows.
     """
     found: dict[str, list[Example]] = {}
-    notes: list[str] = []
+    notes: list[Note] = []
     for part in shares.parts:
-        unique = list({example.id: example for example in reversed(rows[part])}.values())[::-1]
-        notes += [f"{part}: {note}" for note in _notes(rows[part], unique, question)]
-        found |= _cut(part, rows[part], shares, question)
+        read = rows[part]
+        notes += [replace(n, text=f"{part}: {n.text}") for n in _repeated(read.examples, read.places)]
+        found |= _cut(part, read.examples, shares, question)
     asked = {question(example) for example in found["test"]}
     for name in ("train", "dev"):
         fresh = [example for example in found[name] if question(example) not in asked]
-        if dropped := len(found[name]) - len(fresh):
-            notes.append(f"{dropped} rows of {name} ask what a test row asks and were left out")
+        if len(fresh) < len(found[name]):
+            again = tuple(f"row {e.id}" for e in found[name] if question(e) in asked)
+            notes.append(Note(f"{counted(len(again), f'{name} row')} left out: a test row asks the same", again))
         found[name] = fresh
     if min(map(len, found.values())) < FEWEST:
         counts = ", ".join(f"{name} {len(part)}" for name, part in found.items())
@@ -141,11 +147,16 @@ def _named(shares: Shares) -> tuple[tuple[str, Share], ...]:
     return (("train", shares.train), ("dev", shares.dev), ("test", shares.test))
 
 
-def _notes(examples: Sequence[Example], unique: Sequence[Example], question: Callable[[Example], str]) -> Iterable[str]:
-    if dropped := len(examples) - len(unique):
-        yield f"{dropped} repeated rows were left out"
-    if again := len(unique) - len({question(example) for example in unique}):
-        yield f"{again} rows ask what another row asks; rows that ask the same are in the same split"
+def _repeated(examples: Sequence[Example], places: Sequence[str]) -> list[Note]:
+    """Which rows were left out because an earlier one has the same id: without an id column, the same content."""
+    first: dict[str, str] = {}
+    again = []
+    for at, example in enumerate(examples):
+        place = places[at] if places else f"row {at + 1}"
+        if example.id in first:
+            again.append(f"{place} = {first[example.id]} (id {example.id})")
+        first.setdefault(example.id, place)
+    return [Note(f"{counted(len(again), 'repeated row')} left out", tuple(again))] if again else []
 
 
 def _place(key: str) -> float:

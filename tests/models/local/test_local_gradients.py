@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from tiny_models import Family
 
 from steepest.errors import ModelError
+from steepest.models.local.drafts import Drafts
 from steepest.models.local.layout import Layout, Placed
 from steepest.models.local.model import LocalModel
+from steepest.models.local.prefixes import Prefixes
 from steepest.types import Objective, Row
 
 ROWS = [
@@ -256,7 +258,9 @@ def test_first_order_scores_rank_swaps_when_embeddings_lie_close(
     weight.copy_(weight.mean(0) + 0.3 * torch.randn(weight.shape[1]) + 0.1 * weight)
     correlations = {}
     for name, network in (("close", close), ("as drawn", llama.local._loaded.model)):
-        model = LocalModel(replace(llama.local._loaded, model=network))
+        shapes = llama.local._loaded.shapes
+        fresh = {"prefixes": Prefixes(shapes, 2**20), "drafts": Drafts(), "spare": []}
+        model = LocalModel(replace(llama.local._loaded, model=network, **fresh))
         ids, row = prompt_ids(model), ROWS[1]
         swaps = list(range(40, 400, 3))
         predicted = model.gradient([row], ids, [2], [swaps]).values[0]

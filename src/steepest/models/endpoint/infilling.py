@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 
 from steepest.errors import ModelError
 from steepest.models.endpoint import bodies, replies
@@ -36,12 +37,13 @@ class CompletionsEndpoint(Endpoint):
             self._check()
             self._is_checked = True
         sizes = [len(f"{request.gap.before}{request.gap.after}".encode(errors="replace")) for request in requests]
-        yield from self._written(
+        batch = self._written(
             requests,
             sizes,
             lambda i: bodies.infilling(self._settings, requests[i]),
             lambda i, data: replies.response(data, (), sizes[i]),
         )
+        yield from self._heard(len(requests), partial(self._begun, batch))
 
     def _check(self) -> None:
         """A suffix must be read: with it, more tokens are counted."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from steepest.models import Floats, Likelihood
@@ -18,8 +19,9 @@ from steepest.types import Infill, Prompt, Request, Response
 
 if TYPE_CHECKING:
     from steepest.models.endpoint.scoring import Scorer
-    from steepest.models.endpoint.transport import Outcome, Transport
+    from steepest.models.endpoint.transport import Batch, Outcome, Transport
 
+Begin = Callable[[Callable[[int, Response], None], Callable[[BaseException], None]], Callable[[], None]]
 _DOWN = 5
 """So many requests in a row that all failed for good are the server's failure, not theirs."""
 
@@ -51,13 +53,23 @@ class Endpoint:
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """See `Generates.generate`. Token counts are estimates where the server sends none."""
+        return self._heard(len(requests), partial(self.begin, requests))
+
+    def begin(
+        self,
+        requests: Sequence[Request],
+        answered: Callable[[int, Response], None],
+        failed: Callable[[BaseException], None],
+    ) -> Callable[[], None]:
+        """See `asking.Overlaps.begin`."""
         sizes = [bodies.prompt_bytes(request.prompt) for request in requests]
-        yield from self._written(
+        batch = self._written(
             requests,
             sizes,
             lambda i: bodies.generation(self._settings, requests[i]),
             lambda i, data: self._read(requests[i], data, sizes[i]),
         )
+        return self._begun(batch, answered, failed)
 
     def logprobs(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Likelihood]:
         """See `ScoresText.logprobs`, and `scoring` for what servers must offer; ModelError where this one does not."""
@@ -86,14 +98,12 @@ class Endpoint:
         sizes: Sequence[int],
         body: Callable[[int], bytes],
         read: Callable[[int, bytes], Response],
-    ) -> Iterator[tuple[int, Response]]:
-        """What comes of requests of so many bytes, by functions of their index."""
-        if not requests:
-            return
+    ) -> Batch:
+        """Requests of so many bytes, by functions of their index."""
         from steepest.models.endpoint.transport import Batch
 
         tokens = [size / 4 + requests[i].max_tokens for i, size in enumerate(sizes)]
-        batch = Batch(
+        return Batch(
             size=len(requests),
             path=bodies.path_of(self._settings),
             body=body,
@@ -101,9 +111,43 @@ class Endpoint:
             estimate=lambda i: tokens[i],
             spent=lambda response: response.prompt_tokens + response.output_tokens,
         )
-        with closing(self._opened().run(batch)) as outcomes:
-            for outcome in self._told(outcomes):
-                yield outcome.index, self._response(outcome.value)
+
+    def _begun(
+        self, batch: Batch, answered: Callable[[int, Response], None], failed: Callable[[BaseException], None]
+    ) -> Callable[[], None]:
+        """Send a batch; the function that cancels it."""
+        transport = self._opened()
+        hearing = _Hearing(batch.size, max(_DOWN, self._settings.concurrency))
+
+        def tell(outcome: Outcome | BaseException) -> None:
+            if isinstance(outcome, BaseException):
+                failed(outcome)
+                return
+            for each in hearing.told(outcome):
+                answered(each.index, self._response(each.value))
+            if hearing.is_over:
+                transport.cancel(batch)
+            if hearing.is_down:
+                failed(all_failed(self._settings, len(hearing.held), self._why(hearing.held[-1].value)))
+
+        batch.tell = tell
+        transport.begin(batch)
+        return partial(transport.cancel, batch)
+
+    def _heard(self, size: int, begin: Begin) -> Iterator[tuple[int, Response]]:
+        """What comes of so many requests, once somebody asks for it."""
+        if not size:
+            return
+        heard: SimpleQueue[tuple[int, Response] | BaseException] = SimpleQueue()
+        cancel = begin(lambda index, response: heard.put((index, response)), heard.put)
+        try:
+            for _ in range(size):
+                each = heard.get()
+                if isinstance(each, BaseException):
+                    raise each
+                yield each
+        finally:
+            cancel()
 
     def _opened(self) -> Transport:
         from steepest.models.endpoint.transport import Transport
@@ -128,23 +172,42 @@ class Endpoint:
     def _why(self, refusal: Refusal) -> str:
         return replies.shortened(self._settings.redacted(refusal.reason))
 
-    def _told(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
-        """Outcomes, failures held back until something is answered; ModelError where nothing is any more.
 
-        Else a server that goes down would turn every question of a run into a failed one, for good.
-        """
-        held: list[Outcome] = []
-        for outcome in outcomes:
-            if outcome.is_alone:
-                held.append(outcome)
-                repeated = outcome.value.kind != "never"
-                if repeated and len(held) >= max(_DOWN, self._settings.concurrency):
-                    break
-            else:
-                if not isinstance(outcome.value, Refusal):
-                    yield from held
-                    held.clear()
-                yield outcome
-        if len(held) >= _DOWN:
-            raise all_failed(self._settings, len(held), self._why(held[-1].value))
-        yield from held
+class _Hearing:
+    """Outcomes as they come, failures held back until something is answered.
+
+    Else a server that goes down would turn every question of a run into a failed one, for good.
+    """
+
+    def __init__(self, size: int, most: int) -> None:
+        """`most`: so many repeated failures in a row are enough to know."""
+        self._left = size
+        self._most = most
+        self.held: list[Outcome] = []
+        self.is_down = False
+        """Whether nothing is answered any more."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is to be heard any more."""
+        return self.is_down or not self._left
+
+    def told(self, outcome: Outcome) -> list[Outcome]:
+        """What can be told now; nothing once the server is down."""
+        if self.is_down:
+            return []
+        self._left -= 1
+        out: list[Outcome] = []
+        if outcome.is_alone:
+            self.held.append(outcome)
+            enough = outcome.value.kind != "never" and len(self.held) >= self._most
+            self.is_down = enough or (not self._left and len(self.held) >= _DOWN)
+        else:
+            if not isinstance(outcome.value, Refusal):
+                out += self.held
+                self.held.clear()
+            out.append(outcome)
+            self.is_down = not self._left and len(self.held) >= _DOWN
+        if not self._left and not self.is_down:
+            out += self.held
+        return out

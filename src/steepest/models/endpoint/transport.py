@@ -46,7 +46,8 @@ class Batch:
     """Tokens that it took, by its answer."""
     is_optional: bool = False
     """Whether servers may lack it: a refusal of all such requests is an outcome then, not an error."""
-    outcomes: SimpleQueue[Outcome | BaseException] = field(default_factory=SimpleQueue)
+    tell: Callable[[Outcome | BaseException], None] = lambda _: None
+    """Hears of every outcome, and of an error that ends it, in the transport's thread."""
     tasks: set[asyncio.Task[float | None]] = field(default_factory=set)
     later: dict[int, asyncio.TimerHandle] = field(default_factory=dict)
     """What waits for another try, by index."""
@@ -100,20 +101,30 @@ class Transport:
 
     def run(self, batch: Batch) -> Generator[Outcome]:
         """What became of each request, as it is known. Closing the iterator cancels the others."""
-        with self._gate:
-            if self._is_closed:
-                raise self._closed()
-            self._loop.call_soon_threadsafe(self._accept, batch)
+        outcomes: SimpleQueue[Outcome | BaseException] = SimpleQueue()
+        batch.tell = outcomes.put
+        self.begin(batch)
         try:
             for _ in range(batch.size):
-                outcome = batch.outcomes.get()
+                outcome = outcomes.get()
                 if isinstance(outcome, BaseException):
                     raise outcome
                 yield outcome
         finally:
-            with self._gate:
-                if not self._is_closed:
-                    self._loop.call_soon_threadsafe(self._dismiss, batch)
+            self.cancel(batch)
+
+    def begin(self, batch: Batch) -> None:
+        """Send a batch and return; `batch.tell` hears what becomes of it."""
+        with self._gate:
+            if self._is_closed:
+                raise self._closed()
+            self._loop.call_soon_threadsafe(self._accept, batch)
+
+    def cancel(self, batch: Batch) -> None:
+        """Forget a batch and what is under way of it."""
+        with self._gate:
+            if not self._is_closed:
+                self._loop.call_soon_threadsafe(self._dismiss, batch)
 
     def close(self) -> None:
         """Cancel what is under way, close the connections and end the thread."""
@@ -143,14 +154,19 @@ class Transport:
     async def _end(self) -> None:
         tasks = [task for batch in self._open for task in batch.tasks]
         for batch in list(self._open):
-            batch.outcomes.put(self._closed())
+            batch.tell(self._closed())
             self._dismiss(batch)
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._session.close()
 
     def _accept(self, batch: Batch) -> None:
         self._open.append(batch)
-        self._waiting.extend(_Job(batch, index) for index in range(batch.size))
+        jobs = [_Job(batch, index) for index in range(batch.size)]
+        # Few requests are what many others will follow from: they go before rows by the hundred.
+        if batch.size <= self._settings.concurrency:
+            self._waiting.extendleft(reversed(jobs))
+        else:
+            self._waiting.extend(jobs)
         self._send()
 
     def _stop(self, batch: Batch, why: ModelError) -> None:
@@ -161,6 +177,7 @@ class Transport:
     def _dismiss(self, batch: Batch) -> None:
         if batch in self._open:
             self._open.remove(batch)
+        batch.tell = _nobody
         for task in batch.tasks:
             task.cancel()
         self._hold(batch)
@@ -205,12 +222,12 @@ class Transport:
             bug = task.exception()
             delay = None if bug else task.result()
             if bug:  # the consumer would wait for ever
-                job.batch.outcomes.put(bug)
+                job.batch.tell(bug)
             elif delay is not None and not job.batch.is_over:
                 self._repeating += 1
                 job.batch.later[job.index] = self._loop.call_later(delay, self._repeat, job)
         if job.batch.error is not None and not job.batch.tasks:
-            job.batch.outcomes.put(job.batch.error)
+            job.batch.tell(job.batch.error)
         self._send()
 
     def _repeat(self, job: _Job) -> None:
@@ -228,7 +245,7 @@ class Transport:
             return await self._refused(job, value)
         self._answers += 1
         self._tokens.take(job.batch.spent(value) - job.batch.estimate(job.index))
-        job.batch.outcomes.put(Outcome(job.index, value))
+        job.batch.tell(Outcome(job.index, value))
         return None
 
     async def _asked(self, batch: Batch, index: int) -> Any:
@@ -287,7 +304,7 @@ class Transport:
         if why.kind == "unreachable" and is_alone:
             self._stop(job.batch, mistake(self._settings, why))
         else:
-            job.batch.outcomes.put(Outcome(job.index, why, is_alone and why.kind != "misfit"))
+            job.batch.tell(Outcome(job.index, why, is_alone and why.kind != "misfit"))
 
     async def _offered(self) -> list[str]:
         """Names of the models that the server says it has; empty where it does not say."""
@@ -300,6 +317,10 @@ class Transport:
 
     def _url(self, path: str) -> URL:
         return URL(self._settings.url + path, encoded=True)
+
+
+def _nobody(_: Outcome | BaseException) -> None:
+    """Who hears of a batch that was dismissed. What hears of others may hold the endpoint, which is to be freed."""
 
 
 def _session(settings: Settings) -> aiohttp.ClientSession:

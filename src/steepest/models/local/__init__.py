@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from steepest.models.local.model import LocalModel
 
+Placement = str | Mapping[str, str | int]
+"""How layers are spread over devices: by rule, or module by module."""
+
 # Waiting OpenMP threads spin by default, which starves other processes on the same cores; read when torch starts.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def open_local(  # size: every option has a default
+@contextmanager
+def quiet(*names: str) -> Iterator[None]:
+    """Without the warnings of loggers that, while their packages are imported, tell of what does not matter here."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+def open_local(  # noqa: PLR0913  # size: every option has a default
     name_or_folder: str,
     *,
     device: str | None = None,
@@ -21,6 +41,8 @@ def open_local(  # size: every option has a default
     batch_tokens: int | None = None,
     trust_remote_code: bool = False,
     infill: bool = False,
+    device_map: Placement | None = None,
+    quantize: str | None = None,
 ) -> LocalModel:
     """A causal language model from a folder or a Hugging Face id, frozen, with all capabilities.
 
@@ -34,15 +56,21 @@ def open_local(  # size: every option has a default
         trust_remote_code: Run code that the model's repository brings along.
         infill: Have it fill gaps too, for models that were trained to, such as Qwen2.5-Coder's base models. That a
             tokenizer has the tokens for it does not show it: Qwen3's has them as well.
+        device_map: Instead of `device`, for models larger than one card: "auto", "balanced", "balanced_low_0" or
+            "sequential", as in accelerate, or a mapping from modules to devices; what no card holds is in the CPU's
+            memory or on disk.
+        quantize: "8bit" or "4bit" weights, quantised when they are loaded. Part of the model's id.
 
     Raises:
-        ModelError: nothing to open, an unusable tokenizer, an unknown device or dtype, no torch installed, no tokens
-            for gaps.
+        ModelError: nothing to open, an unusable tokenizer, an unknown device, dtype, device_map or quantize, no torch
+            or quantiser installed, no tokens for gaps.
     """
     try:
-        from steepest.models.local.infilling import InfillingModel
-        from steepest.models.local.loading import load
-        from steepest.models.local.model import LocalModel
+        # With transformers comes torchao, where it is installed.
+        with quiet("torchao", "torch.utils._pytree"):
+            from steepest.models.local.infilling import InfillingModel
+            from steepest.models.local.loading import load
+            from steepest.models.local.model import LocalModel
     except ModuleNotFoundError as missing:
         from steepest.errors import ModelError
 
@@ -51,4 +79,4 @@ def open_local(  # size: every option has a default
         ) from missing
 
     kind = InfillingModel if infill else LocalModel
-    return kind(load(name_or_folder, device, dtype, threads, batch_tokens, trust_remote_code))
+    return kind(load(name_or_folder, device, dtype, threads, batch_tokens, trust_remote_code, device_map, quantize))

@@ -11,7 +11,12 @@ import torch
 
 from steepest.errors import ModelError
 from steepest.models import Ints
-from steepest.models.local.loading import Loaded
+from steepest.models.local.loaded import Loaded
+
+_PADDING = 0.15
+"""Of a pass, that may be padding."""
+_LITTLE = 128
+"""Tokens of padding that cost less than another pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +48,20 @@ def padded(sequences: Sequence[Sequence[int]], device: Any, left: bool) -> Padde
 
 
 def batches(order: Sequence[int], size: Callable[[int], int], limit: int) -> Iterator[list[int]]:
-    """Cut `order` into runs in which rows * the largest size stays within `limit`; at least one row each."""
+    """Cut `order` into runs in which rows * the largest size stays within `limit`; at least one row each.
+
+    A run also ends where one more row would fill it up with more padding than a pass of its own is worth.
+    """
     run: list[int] = []
-    widest = 0
+    widest = total = 0
     for index in order:
-        wider = max(widest, size(index))
-        if run and wider * (len(run) + 1) > limit:
+        wider, more = max(widest, size(index)), total + size(index)
+        area = wider * (len(run) + 1)
+        if run and (area > limit or area - more > max(_PADDING * more, _LITTLE)):
             yield run
-            run, wider = [], size(index)
+            run, wider, more = [], size(index), size(index)
         run.append(index)
-        widest = wider
+        widest, total = wider, more
     if run:
         yield run
 

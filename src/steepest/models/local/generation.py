@@ -1,4 +1,9 @@
-"""Batched decoding: greedy, or sampled so that a sample depends on its own seed and logits alone."""
+"""Decoding, greedy or sampled so that a sample depends on its own seed and logits alone.
+
+Texts of any length share one batch, and one that ends makes room for the next. Beginnings that were read before, in
+this call or an earlier one, are not read again. An earlier answer to a like question is a draft of the next one: what
+the model would have written anyway is taken over many tokens at a time.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +12,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from transformers import DynamicCache
 
 from steepest.errors import ModelError
-from steepest.models import Bools, Floats, Ints
-from steepest.models.local.batching import batches, distinct, padded
-from steepest.models.local.buffers import growing
+from steepest.models import Ints
+from steepest.models.local import plain
+from steepest.models.local.batching import batches
+from steepest.models.local.choosing import Asked, Dice, Stops
+from steepest.models.local.drafts import Draft
 from steepest.models.local.layout import Layout
-from steepest.models.local.loading import Loaded
+from steepest.models.local.loaded import Loaded
+from steepest.models.local.passes import heavy, read, size, wave
+from steepest.models.local.prefixes import Name, as_bytes
+from steepest.models.local.slots import Slots
 from steepest.types import Request, Response
 
-# Finished rows are dropped when they are this share of a batch: a drop copies the cache once.
-_IDLE = 0.25
+_REFILL = 0.25
+"""Requests that wait begin when there is room for this share of a batch."""
+_IDLE = 1 / 16
+"""Free slots are closed up when they are this share of all."""
+_AHEAD = 0.25
+"""Drafts are tried when this share of the texts has one that agrees so far."""
 
 
 def generate(loaded: Loaded, layout: Layout, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
@@ -30,208 +42,282 @@ def generate(loaded: Loaded, layout: Layout, requests: Sequence[Request]) -> Ite
 def go_on(
     loaded: Loaded, layout: Layout, requests: Sequence[Request], prompts: Sequence[list[int]]
 ) -> Iterator[tuple[int, Response]]:
-    """Yield (index, response) as these ids are gone on with: the shortest first, in batches as large as fit.
+    """Yield (index, response) as these ids are gone on with, the shortest first.
 
     What leaves no room for a token is answered first, as failed.
     """
     for request in requests:
         if request.temperature > 0 and request.seed is None:
             raise ModelError(f"a sampled request needs a seed, got None at temperature {request.temperature}; give one")
-
-    def size(index: int) -> int:
-        return min(len(prompts[index]) + requests[index].max_tokens, loaded.context)
-
-    for index, prompt in enumerate(prompts):
-        if len(prompt) >= loaded.context:
+    asked = []
+    for index, (request, prompt) in enumerate(zip(requests, prompts, strict=True)):
+        if len(prompt) < loaded.context:
+            asked.append(Asked(index, request, prompt, min(len(prompt) + request.max_tokens, loaded.context)))
+        else:
             reason = f"context overflow: {len(prompt):,} tokens do not fit in {loaded.context:,}"
             yield index, Response("", finish="failed", reason=reason)
-    fitting = [i for i, prompt in enumerate(prompts) if len(prompt) < loaded.context]
-    order = sorted(fitting, key=lambda i: (len(prompts[i]), prompts[i]))
-    for batch in batches(order, size, loaded.batch_tokens):
-        decoding = Decoding(loaded, layout, [requests[i] for i in batch], [prompts[i] for i in batch])
-        for row, response in decoding.run():
-            yield batch[row], response
+    asked.sort(key=lambda each: (len(each.prompt), each.prompt))
+    while asked:
+        answered = set[int]()
+        try:
+            for number, response in _answers(loaded, layout, asked):
+                answered.add(number)
+                yield asked[number].index, response
+        except torch.cuda.OutOfMemoryError as error:
+            loaded.halve(error)
+        asked = [each for number, each in enumerate(asked) if number not in answered]
 
 
-def uniforms(seeds: Sequence[int | None], count: int) -> Floats:
-    """[seeds, count] numbers in [0, 1), each a function of its seed and its column alone (SplitMix64)."""
-    state = np.asarray([(seed or 0) & (2**64 - 1) for seed in seeds], np.uint64)[:, None]
-    state = _mixed(state) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    return (_mixed(state) >> np.uint64(40)).astype(np.float32) / np.float32(2**24)
-
-
-def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+def _answers(loaded: Loaded, layout: Layout, asked: Sequence[Asked]) -> Iterator[tuple[int, Response]]:
+    if not loaded.ragged:
+        yield from plain.answers(loaded, layout, asked)
+        return
+    with loaded.slots() as slots:
+        yield from Decoding(loaded, layout, asked, slots).run()
 
 
 class Decoding:
-    """One batch on its way. Rows share a rectangle: their prompts end in the same column."""
+    """A call's answers on their way. Requests are known by their numbers, the texts being written by their slots."""
 
-    def __init__(
-        self, loaded: Loaded, layout: Layout, requests: Sequence[Request], prompts: Sequence[list[int]]
-    ) -> None:
+    def __init__(self, loaded: Loaded, layout: Layout, asked: Sequence[Asked], slots: Slots) -> None:
         self._loaded = loaded
         self._layout = layout
-        self._prompts = prompts
-        self._read = np.asarray([len(p) for p in prompts])
-        self._limits = np.minimum([r.max_tokens for r in requests], loaded.context - self._read)
-        self._written = np.zeros((len(requests), int(self._limits.max())), np.int64)
-        self._rows = np.arange(len(requests))  # which request each row of the rectangle answers
-        self._running = np.ones(len(requests), np.bool_)  # which rows of the rectangle are unfinished
+        self._asked = asked
+        requests = [each.request for each in asked]
+        self._dice = Dice(requests)
+        self._stops = Stops(layout, requests, loaded.width, loaded.ends)
         self._ending = np.zeros(loaded.width, np.bool_)
         self._ending[list(loaded.ends)] = True
-        self._dice = _Dice(requests, self._written.shape[1], loaded.device)
-        self._stops = _Stops(layout, requests, loaded.width)
-        width = int(self._read.max())
-        mask = np.arange(width + self._written.shape[1]) >= width - self._read[:, None]
-        self._mask = torch.from_numpy(mask).to(loaded.device)
-        self._lengths = torch.from_numpy(self._read).to(loaded.device)[:, None]
-        self._used = width
+        self._names = [as_bytes([*each.prompt, *each.written]) for each in asked]
+        self._claimed = set[Name]()
+        self._waiting = list(range(len(asked)))
+        self._slots = slots
+        self._numbers = np.zeros(0, np.int64)
+        """[slots], which request each one answers; -1 for a free one."""
+        self._texts = np.zeros((0, max((each.most for each in asked), default=0)), np.int64)
+        """[slots, tokens], prompts and what was written."""
+        self._lengths, self._begun, self._ends = (np.zeros(0, np.int64) for _ in range(3))
+        """[slots], tokens of each text, of its prompt, and at most. All but the last of them were read."""
+        self._drafts: dict[int, Draft] = {}
+        """By slot."""
+        self._done: list[tuple[int, Response]] = []
+        """Answers that were not handed out yet."""
 
     def run(self) -> Iterator[tuple[int, Response]]:
-        """Yield (row, response) as rows finish."""
-        with torch.inference_mode():
-            tokens = self._dice.choose(self._prefill(), 0)
-        for step in range(self._written.shape[1]):
-            yield from self._finished(tokens.cpu().numpy(), step)
-            if not self._running.any():
-                return
-            with torch.inference_mode():
-                if self._running.mean() <= 1 - _IDLE:
-                    tokens = self._compact(tokens)
-                tokens = self._dice.choose(self._forward(tokens, step), step + 1)
+        """Yield (number, response) as texts end. When memory runs out, what was written is noted."""
+        while self._waiting or (self._numbers >= 0).any():
+            try:
+                with torch.inference_mode():
+                    self._advance()
+            except torch.cuda.OutOfMemoryError:
+                self._note()
+                yield from self._done
+                raise
+            done, self._done = self._done, []
+            yield from done
 
-    def _prefill(self) -> Any:
-        """Read every distinct prompt once, in batches that suit a pass; the next token's logits of every row."""
-        loaded = self._loaded
-        different, which = distinct(self._prompts)
-        logits = torch.empty((len(which), loaded.width), dtype=torch.float32, device=loaded.device)
-        self._cache: Any = None
-        for batch in batches(range(len(different)), lambda i: len(different[i]), loaded.pass_tokens):
-            # Prompts come sorted, so the rows that share one follow each other.
-            rows = np.flatnonzero((which >= batch[0]) & (which <= batch[-1]))
-            share = torch.from_numpy(which[rows] - batch[0]).to(loaded.device)
-            read = padded([different[i] for i in batch], loaded.device, left=True)
-            out = loaded.model(
-                input_ids=read.ids,
-                attention_mask=read.mask,
-                position_ids=read.positions,
-                past_key_values=DynamicCache(),
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            logits[rows[0] : rows[-1] + 1] = out.logits[:, -1][share]
-            layers = out.past_key_values.layers
-            if self._cache is None:
-                self._cache = growing(len(layers))
-                for new, layer in zip(self._cache.layers, layers, strict=True):
-                    new.start(layer.keys, layer.values, len(which), self._used)
-            for new, layer in zip(self._cache.layers, layers, strict=True):
-                new.put(layer.keys[share], layer.values[share], int(rows[0]))
-        return logits
+    def _note(self) -> None:
+        for slot in np.nonzero(self._numbers >= 0)[0].tolist():
+            text = self._texts[slot, self._begun[slot] : self._lengths[slot]]
+            self._asked[self._numbers[slot]].written[:] = text.tolist()
 
-    def _forward(self, tokens: Any, step: int) -> Any:
-        """[rows, width] logits of the token after `tokens`, which were chosen at `step`."""
-        self._used += 1
-        out = self._loaded.model(
-            input_ids=tokens[:, None],
-            attention_mask=self._mask[:, : self._used],
-            # Finished rows go along for a while, past the context's end if need be.
-            position_ids=(self._lengths + step).clamp(max=self._loaded.context - 1),
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        return out.logits[:, -1]
-
-    def _finished(self, tokens: Ints, step: int) -> Iterator[tuple[int, Response]]:
-        """Note the tokens chosen at `step`, and yield the rows that they finish."""
-        self._written[self._rows, step] = tokens
-        ended = self._ending[tokens]
-        stopped = self._stops.reached(self._rows, self._written, step)
-        done = self._running & (ended | stopped | (step + 1 >= self._limits[self._rows]))
-        if not done.any():
+    def _advance(self) -> None:
+        """Whatever is to be done next: begin texts, or try drafts, if it pays, and write a token of every text."""
+        (running,) = np.nonzero(self._numbers >= 0)
+        room = self._room(running)
+        if room and room >= _REFILL * (room + len(running)):
+            self._begin(running, room)
             return
-        self._running &= ~done
-        places = np.flatnonzero(done)
-        texts = self._layout.answers([self._written[self._rows[p], : step + 1].tolist() for p in places])
-        for place, text in zip(places, texts, strict=True):
-            row = int(self._rows[place])
-            stop = bool(ended[place] or stopped[place])
-            yield (
-                row,
-                Response(self._stops.cut(row, text), int(self._read[row]), step + 1, "stop" if stop else "length"),
-            )
+        if len(running) <= (1 - _IDLE) * (running[-1] + 1):
+            running = self._close_up(running)
+        self._ahead(running)
+        if not self._done:
+            self._step(running)
 
-    def _compact(self, tokens: Any) -> Any:
-        """Drop finished rows, and columns that are padding for all that remain."""
-        kept = np.flatnonzero(self._running)
-        self._rows, self._running = self._rows[kept], self._running[kept]
-        keep = torch.from_numpy(kept).to(tokens.device)
-        first = int((~self._mask[keep]).sum(-1).min())
-        for layer in self._cache.layers:
-            layer.take(keep, first)
-        self._mask = self._mask[keep, first:]
-        self._lengths = self._lengths[keep]
-        self._used -= first
-        self._dice.take(keep)
-        return tokens[keep]
+    def _room(self, running: Ints) -> int:
+        """How many of those that wait can begin now."""
+        widest = int(self._ends[running].max(initial=0))
+        room = 0
+        for number in self._waiting:
+            widest = max(widest, self._asked[number].most)
+            if (len(running) + room + 1) * widest > self._loaded.batch_tokens and len(running) + room:
+                break
+            room += 1
+        return room
 
+    def _begin(self, running: Ints, room: int) -> None:
+        """Read the prompts of the next requests, except those that begin as another one that is being read."""
+        same: dict[bytes, list[int]] = {}
+        for number in self._waiting[:room]:
+            same.setdefault(self._names[number], []).append(number)
+        now, _ = wave(self._loaded.prefixes, self._names, [numbers[0] for numbers in same.values()], self._claimed)
+        placed = {number for first in now for number in same[self._names[first]]}
+        self._make_room(running, self._waiting[:room])
+        self._waiting = [number for number in self._waiting if number not in placed]
+        free = iter(np.nonzero(self._numbers < 0)[0].tolist())
+        copies = {
+            self._place(next(free), n): [self._place(next(free), m) for m in same[self._names[n]][1:]] for n in now
+        }
+        weights = {slot: self._weight(slot) for slot in copies}
+        for batch in batches(sorted(copies, key=weights.__getitem__), weights.__getitem__, self._loaded.pass_tokens):
+            self._read_first(sorted(batch), [copies[slot] for slot in sorted(batch)])
 
-class _Dice:
-    """Which token comes next, row by row."""
+    def _weight(self, slot: int) -> int:
+        name = self._names[self._numbers[slot]]
+        return size(self._loaded, name, int(self._lengths[slot]) - 1, len(self._guess(slot)))
 
-    def __init__(self, requests: Sequence[Request], steps: int, device: Any) -> None:
-        self._temperatures = torch.tensor([[r.temperature] for r in requests], device=device)
-        self._sampled = any(r.temperature > 0 for r in requests)
-        if self._sampled:
-            self._uniforms = torch.from_numpy(uniforms([r.seed for r in requests], steps)).to(device)
+    def _make_room(self, running: Ints, coming: Sequence[int]) -> None:
+        """Have a slot for each text, as wide as the longest one can become, and no more than that."""
+        count = len(running) + len(coming)
+        widest = max([*self._ends[running].tolist(), *(self._asked[number].most for number in coming)])
+        if count <= len(self._numbers) and widest < self._slots.columns:
+            return
+        self._close_up(running)
+        # A little more, lest every longer text copies all others.
+        widest = min(widest + widest // 8, self._texts.shape[1])
+        self._slots.reserve(count, widest + 1)
+        left = len(running)
+        self._numbers = np.concatenate([self._numbers[:left], np.full(count - left, -1)])
+        self._lengths, self._begun, self._ends = (
+            np.concatenate([each[:left], np.zeros(count - left, np.int64)])
+            for each in (self._lengths, self._begun, self._ends)
+        )
+        texts = np.zeros((count, self._texts.shape[1]), np.int64)
+        texts[:left] = self._texts[:left]
+        self._texts = texts
 
-    def choose(self, logits: Any, step: int) -> Any:
-        """[rows] tokens from [rows, width] logits: the likeliest, or by inverting the distribution function."""
-        likeliest = logits.argmax(-1)
-        if not self._sampled:
-            return likeliest
-        temperatures = self._temperatures
-        scaled = logits.float() / torch.where(temperatures > 0, temperatures, 1.0)
-        below = scaled.softmax(-1).cumsum(-1)
-        # Rounding may leave the total short of 1.
-        thrown = self._uniforms[:, step : step + 1] * below[:, -1:]
-        sample = torch.searchsorted(below, thrown, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
-        return torch.where(temperatures[:, 0] > 0, sample, likeliest)
+    def _place(self, slot: int, number: int) -> int:
+        """Give a slot to a request."""
+        asked = self._asked[number]
+        text = [*asked.prompt, *asked.written]
+        self._texts[slot, : len(text)] = text
+        self._numbers[slot], self._lengths[slot] = number, len(text)
+        self._begun[slot], self._ends[slot] = len(asked.prompt), asked.most
+        if asked.request.temperature == 0 and (draft := self._loaded.drafts.find(asked.prompt)):
+            self._drafts[slot] = draft
+            draft.tell(asked.prompt[-1], asked.written, 0)
+        return slot
 
-    def take(self, rows: Any) -> None:
-        """Keep these rows."""
-        self._temperatures = self._temperatures[rows]
-        if self._sampled:
-            self._uniforms = self._uniforms[rows]
+    def _guess(self, slot: int) -> list[int]:
+        """What a draft says comes next; the last token that there is room for is not guessed."""
+        draft = self._drafts.get(slot)
+        return draft.guess(int(self._ends[slot] - self._lengths[slot]) - 1) if draft else []
 
+    def _close_up(self, running: Ints) -> Ints:
+        """Move the last texts to free slots before them, so that a step looks at nothing else; where they are now."""
+        count = len(running)
+        late, free = running[running >= count], np.setdiff1d(np.arange(count), running)
+        self._slots.copy(late, free)
+        for each in (self._numbers, self._lengths, self._begun, self._ends, self._texts):
+            each[free] = each[late]
+        self._numbers[late], self._slots.lengths[late] = -1, 0
+        for source, target in zip(late.tolist(), free.tolist(), strict=True):
+            if source in self._drafts:
+                self._drafts[target] = self._drafts.pop(source)
+        return np.arange(count)
 
-class _Stops:
-    """Looks for stop strings, only where the token just written could have completed one."""
+    def _ahead(self, running: Ints) -> None:
+        """Try out drafts, if it pays."""
+        guesses = {slot: guess for slot in self._drafts if (guess := self._guess(slot))}
+        if len(guesses) < max(_AHEAD * len(running), 1):
+            return
+        weights = {slot: max(len(guess) + 1, heavy(self._loaded, len(guess) + 1)) for slot, guess in guesses.items()}
+        for batch in batches(sorted(guesses, key=weights.__getitem__), weights.__getitem__, self._loaded.pass_tokens):
+            self._read_on(np.asarray(sorted(batch)), [guesses[slot] for slot in sorted(batch)])
 
-    def __init__(self, layout: Layout, requests: Sequence[Request], width: int) -> None:
-        self._layout = layout
-        self._stops = [r.stop for r in requests]
-        self._watched = np.asarray([bool(r.stop) for r in requests])
-        self._closing = np.zeros(width, np.bool_)
-        if self._watched.any():
-            last = {stop[-1] for stops in self._stops for stop in stops}
-            for i, text in enumerate(layout.vocabulary[:width]):
-                self._closing[i] = not text or not last.isdisjoint(text)
+    def _read_first(self, slots: list[int], copies: Sequence[list[int]]) -> None:
+        """Read prompts, and guesses behind them; `copies` are slots whose texts are the same."""
+        guesses = [self._guess(slot) for slot in slots]
+        lengths = self._lengths[slots]
+        texts = [[*self._texts[s, :n].tolist(), *g] for s, n, g in zip(slots, lengths, guesses, strict=True)]
+        guessed = list(map(len, guesses))
+        logits = read(self._loaded, self._slots, np.asarray(slots), texts, (lengths - 1).tolist(), guessed)
+        owners = np.repeat(np.arange(len(slots)), list(map(len, copies)))
+        if len(owners):
+            others = [slot for of_one in copies for slot in of_one]
+            self._slots.copy(np.asarray(slots)[owners], np.asarray(others))
+            firsts = np.cumsum(guessed) - guessed + np.arange(len(slots))
+            logits = torch.cat([logits, logits[torch.from_numpy(firsts[owners]).to(logits.device)]])
+            slots, guesses = [*slots, *others], [*guesses, *([] for _ in others)]
+        self._choose(np.asarray(slots), guesses, logits)
 
-    def reached(self, rows: Ints, written: Ints, step: int) -> Bools:
-        """For each of `rows`, whether what it has written up to `step` holds one of its stop strings."""
-        reached = np.zeros(len(rows), np.bool_)
-        places = np.flatnonzero(self._watched[rows] & self._closing[written[rows, step]])
-        texts = self._layout.answers([written[rows[p], : step + 1].tolist() for p in places])
-        for place, text in zip(places, texts, strict=True):
-            reached[place] = any(stop in text for stop in self._stops[rows[place]])
-        return reached
+    def _read_on(self, slots: Ints, guesses: Sequence[list[int]]) -> None:
+        """Read the last token of some texts, and guesses behind it."""
+        widths = np.asarray([len(guess) + 1 for guess in guesses])
+        tokens = np.zeros((len(slots), int(widths.max())), np.int64)
+        tokens[:, 0] = self._texts[slots, self._lengths[slots] - 1]
+        for row, guess in enumerate(guesses):
+            tokens[row, 1 : len(guess) + 1] = guess
+        self._loaded.work.read += int(widths.sum())
+        wanted_rows, wanted_columns = np.nonzero(np.arange(tokens.shape[1]) < widths[:, None])
+        self._choose(slots, guesses, self._slots.read(slots, tokens, widths, (wanted_rows, wanted_columns)))
 
-    def cut(self, row: int, text: str) -> str:
-        """The text before its first stop string."""
-        found = [text.find(stop) for stop in self._stops[row]]
-        return text[: min((f for f in found if f >= 0), default=len(text))]
+    def _step(self, running: Ints) -> None:
+        """Read the last token of all texts. Free slots go along: to leave them out, all others would be copied."""
+        every = np.arange(running[-1] + 1)
+        tokens = np.zeros((len(every), 1), np.int64)
+        tokens[running, 0] = self._texts[running, self._lengths[running] - 1]
+        widths = np.where(self._numbers[every] >= 0, 1, 0)
+        self._loaded.work.read += len(running)
+        self._loaded.work.steps += 1
+        logits = self._slots.read(every, tokens, widths, (running, np.zeros_like(running)))
+        self._choose(running, [[]] * len(running), logits)
+
+    def _choose(self, slots: Ints, guesses: Sequence[list[int]], logits: Any) -> None:
+        """Write on: what follows each text, each guess that was right, and the first one that was not."""
+        counts = np.asarray(list(map(len, guesses))) + 1
+        rows = np.repeat(np.arange(len(slots)), counts)
+        within = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        before = self._lengths[slots]
+        written = before - self._begun[slots]
+        chosen = self._dice.choose(logits, self._numbers[slots[rows]], written[rows] + within)
+        new = np.full((len(slots), int(counts.max())), -1)
+        new[rows, within] = chosen
+        guessed = np.full_like(new, -2)
+        guessed[rows, within] = [token for guess in guesses for token in (*guess, -2)]
+        right = (new == guessed).cumprod(1).sum(1)
+        finished = self._write(slots, new, right + 1)
+        self._loaded.work.guessed += int(counts.sum()) - len(counts)
+        self._loaded.work.right += int(np.minimum(right, self._lengths[slots] - before).sum())
+        # What was read behind the last right guess is of no use.
+        self._slots.lengths[slots] = self._lengths[slots] - 1
+        for slot, _ in finished:
+            self._drafts.pop(slot, None)
+        for place in [place for place, slot in enumerate(slots.tolist()) if slot in self._drafts]:
+            slot, length = slots[place], before[place]
+            last, *added = self._texts[slot, length - 1 : self._lengths[slot]].tolist()
+            self._drafts[slot].tell(last, added, len(guesses[place]))
+        self._end(finished)
+
+    def _write(self, slots: Ints, new: Ints, counts: Ints) -> list[tuple[int, bool]]:
+        """Add the first counts[i] tokens of new[i] to each text; those that end, and whether by their own doing."""
+        finished = list[tuple[int, bool]]()
+        going = np.ones(len(slots), np.bool_)
+        for column in range(int(counts.max())):
+            rows = np.nonzero(going & (counts > column))[0]
+            which, tokens = slots[rows], new[rows, column]
+            self._texts[which, self._lengths[which]] = tokens
+            self._lengths[which] += 1
+            ended = self._ending[tokens]
+            for place in np.nonzero(self._stops.watched[self._numbers[which]])[0].tolist():
+                slot = which[place]
+                answer = self._texts[slot, self._begun[slot] : self._lengths[slot]].tolist()
+                ended[place] |= self._stops.reached(int(self._numbers[slot]), answer)
+            done = ended | (self._lengths[which] >= self._ends[which])
+            going[rows[done]] = False
+            finished += zip(which[done].tolist(), ended[done].tolist(), strict=True)
+        return finished
+
+    def _end(self, finished: Sequence[tuple[int, bool]]) -> None:
+        """Answers of the texts that are finished; their slots are free."""
+        slots = [slot for slot, _ in finished]
+        texts = [self._texts[slot, : self._lengths[slot]] for slot in slots]
+        for (slot, by_itself), text in zip(finished, texts, strict=True):
+            number, answer = int(self._numbers[slot]), text[self._begun[slot] :].tolist()
+            asked = self._asked[number]
+            if asked.request.temperature == 0:
+                self._loaded.drafts.keep(asked.prompt, answer)
+            self._done.append((number, self._stops.response(number, asked, answer, by_itself)))
+        self._numbers[slots] = -1
+        self._loaded.prefixes.store(self._slots, slots, [as_bytes(text[:-1]) for text in texts])
+        self._slots.lengths[slots] = 0

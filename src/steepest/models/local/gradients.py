@@ -12,7 +12,7 @@ tokens before the first position asked for are read without gradient.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -23,10 +23,10 @@ from torch.nn.functional import cross_entropy
 
 from steepest.errors import ModelError
 from steepest.models import Bools, Floats, Gradient, Losses, Proposals
+from steepest.models.local import passes
 from steepest.models.local.batching import batches, check_fits, distinct, padded
 from steepest.models.local.layout import Layout, Placed
-from steepest.models.local.loading import Loaded
-from steepest.models.local.passes import logits_at, read
+from steepest.models.local.loaded import Loaded, in_memory
 from steepest.types import Objective, Row
 
 _PART = 8192
@@ -39,18 +39,10 @@ class Terms:
 
     loss: Any
     """[rows], the objective; carries the graph."""
-    correct: Any
-    """[rows], whether every target token is the first choice."""
-    fluency: Any
-    """[rows], the prompt term."""
     slope: Any
     """[rows], d fluency / d mean negative log-likelihood."""
     prompt_logits: Any
     """[all prompt tokens of all rows, width]; empty where the prompt term was not asked for."""
-    read: int
-    """Tokens read without gradient."""
-    passed: int
-    """Tokens passed with the graph."""
 
 
 def propose(
@@ -70,20 +62,13 @@ def propose(
     tokens = np.empty((len(different), k), np.int64)
     scores = np.empty((len(different), k), np.float32)
     banned = None if allowed is None else torch.from_numpy(~allowed).to(loaded.device)
-    order = sorted(range(len(different)), key=lambda i: len(different[i]))
-    for batch in batches(order, lambda i: len(different[i]), loaded.pass_tokens):
-        inputs = padded([different[i] for i in batch], loaded.device, left=True)
-        with torch.inference_mode():
-            logits = loaded.model(
-                input_ids=inputs.ids,
-                attention_mask=inputs.mask,
-                position_ids=inputs.positions,
-                use_cache=False,
-                logits_to_keep=1,
-            ).logits[:, -1]
-            scored = logits.float().log_softmax(-1)
-            best = (scored if banned is None else scored.masked_fill(banned, -torch.inf)).topk(k)
+
+    def use(batch: list[int], logits: Any) -> None:
+        scored = logits.log_softmax(-1)
+        best = (scored if banned is None else scored.masked_fill(banned, -torch.inf)).topk(k)
         tokens[batch], scores[batch] = best.indices.cpu().numpy(), best.values.cpu().numpy()
+
+    passes.logits(loaded, different, [len(text) - 1 for text in different], use)
     return Proposals(tokens[which], scores[which], sum(map(len, different)))
 
 
@@ -98,16 +83,55 @@ def loss(
     pairs: dict[tuple[Row, tuple[int, ...]], int] = {}
     which = [pairs.setdefault((row, tuple(prompt)), len(pairs)) for row, prompt in zip(rows, prompts, strict=True)]
     placed = _placed(loaded, layout, [(row, list(prompt)) for row, prompt in pairs])
-    values = np.empty((3, len(placed)), np.float32)
-    tokens = 0
-    for batch in _batches(loaded, placed):
-        with torch.inference_mode():
-            terms = _terms(loaded, [placed[i] for i in batch], objective, fluent=True)
-            found = torch.stack([terms.loss, terms.fluency, terms.correct.float()])
-        values[:, batch] = found.cpu().numpy()
-        tokens += terms.read + terms.passed
-    loss, fluency, correct = values[:, which]
-    return Losses(loss, correct > 0, fluency, tokens)
+    spoken = list(dict.fromkeys((tuple(p.left), tuple(p.prompt)) for p in placed))
+    unlikely = dict(zip(spoken, _surprises(loaded, spoken, 1.0), strict=True))
+    asked = [((*p.left, *p.prompt, *p.right), tuple(p.target)) for p in placed]
+    answered = _surprises(loaded, asked, objective.temperature)
+    fluency = np.asarray([unlikely[tuple(p.left), tuple(p.prompt)].mean for p in placed])
+    if objective.fluency_form == "perplexity":
+        fluency = np.exp(fluency)
+    total = np.asarray([each.mean if objective.reduction == "mean" else each.total for each in answered])
+    # An infinite perplexity that does not count leaves the loss alone.
+    total = total + objective.fluency * fluency if objective.fluency > 0 else total
+    values = np.stack([total, fluency]).astype(np.float32)[:, which]
+    correct = np.asarray([each.first for each in answered])[which]
+    heads = distinct([p.left[:-1] for p in placed])[0]
+    tokens = sum(map(len, heads)) + sum(len(p) - len(p.left) for p in placed)
+    return Losses(values[0], correct, values[1], tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Surprise:
+    """How unexpected some tokens are."""
+
+    total: float
+    """Negative log-likelihood."""
+    mean: float
+    """Per token."""
+    first: bool
+    """Whether each is the likeliest."""
+
+
+def _surprises(
+    loaded: Loaded, texts: Sequence[tuple[Sequence[int], Sequence[int]]], temperature: float
+) -> list[Surprise]:
+    """How unexpected the second part of each text is after the first."""
+    found = [Surprise(0.0, 0.0, True)] * len(texts)
+    asked = [i for i, (_, after) in enumerate(texts) if after]
+    read_as = [[*before, *after[:-1]] for before, after in (texts[i] for i in asked)]
+
+    def use(batch: list[int], logits: Any) -> None:
+        of = [asked[i] for i in batch]
+        after = [texts[i][1] for i in of]
+        ids = torch.tensor([*chain.from_iterable(after)], device=logits.device)
+        lost = cross_entropy(logits / temperature, ids, reduction="none").cpu().numpy()
+        first = (logits.argmax(-1) == ids).cpu().numpy()
+        cuts = np.cumsum(list(map(len, after)))[:-1]
+        for i, losses, firsts in zip(of, np.split(lost, cuts), np.split(first, cuts), strict=True):
+            found[i] = Surprise(float(losses.sum()), float(losses.mean()), bool(firsts.all()))
+
+    passes.logits(loaded, read_as, [len(texts[i][0]) - 1 for i in asked], use)
+    return found
 
 
 def gradient(
@@ -127,26 +151,30 @@ def gradient(
     placed = _placed(loaded, layout, [(row, prompt) for row in rows])
     losses = np.empty(len(rows), np.float32)
     slot = embed(torch.tensor([prompt[first:]], device=loaded.device)).detach()
-    along = torch.zeros_like(slot[0], dtype=torch.float32)  # [prompt tokens from `first` on, hidden]
-    # [positions, width]: how the prompt's own likelihood changes with its tokens
-    own = torch.zeros((len(positions), loaded.width if fluent else 0), device=loaded.device)
-    tokens = 0
-    for batch in _batches(loaded, placed):
+    parts: list[_Part] = []
+
+    def part(batch: list[int]) -> None:
         weight = torch.tensor([weights[i] for i in batch], dtype=torch.float32, device=loaded.device)
         with torch.enable_grad():
             leaf = slot.clone().requires_grad_()
             terms = _terms(loaded, [placed[i] for i in batch], objective, fluent, first, leaf)
             (found,) = torch.autograd.grad((weight * terms.loss).sum(), leaf)
-        along += found[0].float()
         losses[batch] = terms.loss.detach().cpu().numpy()
-        tokens += terms.read + 2 * terms.passed
+        own = torch.zeros((len(positions), 0), device=loaded.device)
         if fluent:
             scored = terms.prompt_logits.detach().view(len(batch), len(prompt), -1)[:, list(positions)]
-            share = -objective.fluency / len(prompt) * weight * terms.slope
-            own += torch.einsum("r,rpv->pv", share, scored.log_softmax(-1))
+            share = -objective.fluency / len(prompt) * weight * terms.slope.detach()
+            own = torch.einsum("r,rpv->pv", share, scored.log_softmax(-1))
+        parts.append(_Part(found[0].float(), own))
+
+    in_memory(loaded, range(len(rows)), lambda left: _batches(loaded, placed, left), part)
+    along = torch.stack([each.along for each in parts]).sum(0)[[p - first for p in positions]]
+    own = torch.stack([each.own for each in parts]).sum(0)
     with torch.no_grad():
-        values = _changes(embed, along[[p - first for p in positions]], own, [prompt[p] for p in positions], among)
-    return Gradient(values, losses, tokens)
+        values = _changes(embed, along, own, [prompt[p] for p in positions], among)
+    heads = distinct([[*p.left, *prompt[:first]][:-1] for p in placed])[0]
+    passed = sum(len(p) - len(p.left) - first for p in placed)
+    return Gradient(values, losses, sum(map(len, heads)) + 2 * passed)
 
 
 def _changes(embed: Any, along: Any, own: Any, here: Sequence[int], among: Sequence[Sequence[int]]) -> list[Floats]:
@@ -173,34 +201,42 @@ def _placed(loaded: Loaded, layout: Layout, pairs: Sequence[tuple[Row, list[int]
     return placed
 
 
-def _batches(loaded: Loaded, placed: Sequence[Placed]) -> Iterator[list[int]]:
+def _batches(loaded: Loaded, placed: Sequence[Placed], left: Iterable[int]) -> Iterator[list[int]]:
     # Rows with the same beginning next to each other: it is then read once.
-    order = sorted(range(len(placed)), key=lambda i: (len(placed[i]) - len(placed[i].left), placed[i].left))
+    order = sorted(left, key=lambda i: (len(placed[i]) - len(placed[i].left), placed[i].left))
     return batches(order, lambda i: len(placed[i]), loaded.pass_tokens)
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one batch adds to the gradient."""
+
+    along: Any
+    """[prompt tokens from the first one asked for on, hidden], through the embeddings."""
+    own: Any
+    """[positions, vocabulary], how the prompt's own likelihood changes with its tokens; empty where it does not
+    count."""
+
+
 def _terms(
-    loaded: Loaded, placed: Sequence[Placed], objective: Objective, fluent: bool, first: int = 0, slot: Any = None
+    loaded: Loaded, placed: Sequence[Placed], objective: Objective, fluent: bool, first: int, slot: Any
 ) -> Terms:
     """The losses of a batch; `slot` [1, prompt tokens from `first` on, hidden] stands for the prompt's embeddings."""
     device = loaded.device
     heads = [[*p.left, *p.prompt[:first]] for p in placed]
-    past = read(loaded, [head[:-1] for head in heads])
     suffix = padded(
         [[head[-1], *p.prompt[first:], *p.right, *p.target[:-1]] for head, p in zip(heads, placed, strict=True)],
         device,
         left=False,
     )
     embeddings = loaded.model.get_input_embeddings()(suffix.ids)
-    if slot is not None:
-        slots = slot.expand(len(placed), -1, -1)
-        embeddings = torch.cat([embeddings[:, :1], slots, embeddings[:, 1 + slot.shape[1] :]], 1)
+    slots = slot.expand(len(placed), -1, -1)
+    embeddings = torch.cat([embeddings[:, :1], slots, embeddings[:, 1 + slot.shape[1] :]], 1)
     spoken = _Places([0] * len(placed), [p.prompt if fluent else [] for p in placed], device)
     asked = _Places([len(p.prompt) - first + len(p.right) for p in placed], [p.target for p in placed], device)
-    rows, columns = torch.cat([spoken.rows, asked.rows]), torch.cat([spoken.columns, asked.columns])
-    logits = logits_at(loaded, past, suffix, embeddings, rows, columns)
-    prompt_logits, target_logits = logits[: len(spoken.ids)], logits[len(spoken.ids) :]
-    missed = asked.total((target_logits.argmax(-1) != asked.ids).float())
+    wanted = torch.cat([spoken.rows, asked.rows]), torch.cat([spoken.columns, asked.columns])
+    found = passes.behind(loaded, [head[:-1] for head in heads], embeddings, wanted)
+    prompt_logits, target_logits = found[: len(spoken.ids)], found[len(spoken.ids) :]
     surprise = asked.total(cross_entropy(target_logits / objective.temperature, asked.ids, reduction="none"))
     if objective.reduction == "mean":
         surprise = surprise / asked.counts
@@ -210,7 +246,7 @@ def _terms(
         fluency = fluency.exp()
         slope = fluency.detach()
     total = surprise + objective.fluency * fluency if fluent else surprise
-    return Terms(total, missed == 0, fluency, slope, prompt_logits, past.tokens, int(suffix.lengths.sum()))
+    return Terms(total, slope, prompt_logits)
 
 
 class _Places:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from steepest.errors import ModelError
 from steepest.models.local import generation
-from steepest.models.local.loading import Loaded, enough_memory
+from steepest.models.local.loaded import Loaded
 from steepest.models.local.model import LocalModel
 from steepest.types import Infill, Request, Response
 
@@ -45,5 +45,4 @@ class InfillingModel(LocalModel):
         after = self._layout.ids([request.gap.after for request in requests])
         read = [[*self._start, prefix, *b, suffix, *a, middle] for b, a in zip(before, after, strict=True)]
         plain = [Request("", request.temperature, request.max_tokens, seed=request.seed) for request in requests]
-        with enough_memory(self._filling):
-            yield from generation.go_on(self._filling, self._layout, plain, read)
+        yield from generation.go_on(self._filling, self._layout, plain, read)

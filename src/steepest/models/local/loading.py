@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.cache_utils import DynamicLayer
 from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
 from steepest.errors import ModelError, nearest
+from steepest.models.local import Placement, attention, quantising, quiet
+from steepest.models.local.drafts import Drafts
+from steepest.models.local.loaded import Loaded
+from steepest.models.local.prefixes import Prefixes
+from steepest.models.local.quantising import Scheme
+from steepest.models.local.slots import Shapes, Slots
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PLACEMENTS = ("auto", "balanced", "balanced_low_0", "sequential")
+"""Ways to spread layers over devices, by their names in accelerate."""
 _WHOLE = 100 * 2**20
 _EDGE = 2**20
 _IDENTITY = (
@@ -30,37 +44,14 @@ _IDENTITY = (
     "*.jinja",
     "special_tokens_map.json",
 )
-_KV_SHARE = 0.4
-"""Of an accelerator's free memory, for cached keys and values; activations take the rest."""
-_KV_BYTES = 2**30
+_KV_SHARE, _MEMORY_SHARE = 0.3, 0.2
+"""Of an accelerator's free memory, for keys and values in use and for those remembered; activations take the rest."""
+_KV_BYTES, _MEMORY_BYTES = 2**30, 2**30
 """On the CPU."""
 _FEWEST_TOKENS, _MOST_TOKENS = 4096, 65_536
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A frozen model in eval mode, with its tokenizer."""
-
-    id: str
-    model: Any
-    """A transformers causal language model."""
-    tokenizer: Any
-    """A fast tokenizer: offsets are needed."""
-    device: Any
-    """The torch device on which the model computes."""
-    context: int
-    """How many tokens fit."""
-    width: int
-    """How many logits there are, padding of the vocabulary included."""
-    ends: tuple[int, ...]
-    """Tokens that end an answer."""
-    batch_tokens: int
-    """Tokens decoded at once."""
-
-    @property
-    def pass_tokens(self) -> int:
-        """Tokens passed forward or backward at once: activations weigh more than cached keys and values."""
-        return self.batch_tokens // 16
+_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.2}
+"""How far logits may be apart, in standard deviations, and still be called the same."""
+_ENDS = np.arange(2), np.asarray([5, 2])
 
 
 def load(
@@ -70,39 +61,108 @@ def load(
     threads: int | None,
     batch_tokens: int | None,
     trust_remote_code: bool,
+    device_map: Placement | None = None,
+    quantize: str | None = None,
 ) -> Loaded:
     """Open `name`; see `open_local`."""
     if threads is not None:
         torch.set_num_threads(threads)
-    place = _device(device)
-    precision = _dtype(dtype, place)
+    target = _device(device)
+    told = {"dtype": _dtype(dtype, target), "device_map": _placement(device, device_map) or {"": target}}
+    scheme = None if quantize is None else quantising.chosen(quantize, target)
     folder = _folder(name)
     where = str(folder or name)
-    with _as_model_errors(name), _no_progress_bars():
+    with _as_model_errors(name):
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)
-        model, info = AutoModelForCausalLM.from_pretrained(
-            where,
-            dtype=precision,
-            use_safetensors=True,
-            trust_remote_code=trust_remote_code,
-            output_loading_info=True,
-        )
+        config = AutoConfig.from_pretrained(where, trust_remote_code=trust_remote_code)
         origin = folder or Path(cached_file(where, "config.json")).parent
-    _check(name, tokenizer, info["missing_keys"])
-    tokenizer.backend_tokenizer.no_truncation()
-    tokenizer.backend_tokenizer.no_padding()
-    model.requires_grad_(False).eval().to(place)
-    weight = _bytes_per_token(model, place)
+    _check(name, tokenizer)
+    model = _model(name, where, config, scheme, {**told, "trust_remote_code": trust_remote_code})
+    ident = (str(model.dtype).removeprefix("torch."), *([scheme.name] if scheme else []))
+    place = _entrance(model)
+    shapes = _shapes(model, place)
+    room = _room(shapes)
     return Loaded(
-        id=f"{folder.name if folder else name}@{fingerprint(origin)}/{str(model.dtype).removeprefix('torch.')}",
+        id="/".join((f"{folder.name if folder else name}@{fingerprint(origin)}", *ident)),
         model=model,
         tokenizer=tokenizer,
         device=place,
         context=_context(model),
         width=model.get_output_embeddings().weight.shape[0],
         ends=_ends(model, tokenizer),
-        batch_tokens=batch_tokens or _affordable(place, weight),
+        batch_tokens=batch_tokens or _batch_tokens(place, room.held),
+        shapes=shapes,
+        prefixes=Prefixes(shapes, room.remembered),
+        drafts=Drafts(),
+        ragged=_ragged(name, model, shapes, place),
     )
+
+
+def _model(name: str, where: str, config: Any, scheme: Scheme | None, told: Mapping[str, Any]) -> Any:
+    """The model at `where`, frozen and in its place."""
+    before = quantising.method(config)
+    if scheme and before:
+        raise ModelError(
+            f"weights are quantised once, got {name!r}, which {before} has quantised already; leave quantize out"
+        )
+    if scheme:
+        told = {**told, "quantization_config": quantising.settings(scheme)}
+    # bitsandbytes tells of kernels that are not used here.
+    with _as_weight_errors(name), _no_progress_bars(), quiet("bitsandbytes.backends.cpu.ops"):
+        model, info = AutoModelForCausalLM.from_pretrained(
+            where, use_safetensors=True, output_loading_info=True, **told
+        )
+    if info["missing_keys"]:
+        raise ModelError(
+            f"a checkpoint must hold all weights of a causal language model, got {name!r} without "
+            f"{min(info['missing_keys'])!r}; choose a generative checkpoint"
+        )
+    if scheme:
+        quantising.check(name, model)
+    if quantising.method(model.config) == "bitsandbytes":
+        quantising.let_gradients_pass(model)
+    return model.requires_grad_(False).eval()
+
+
+def _entrance(model: Any) -> Any:
+    """The device where ids go into a model; its layers may be elsewhere."""
+    embed = model.get_input_embeddings()
+    if embed.weight.device.type != "meta":
+        return embed.weight.device
+    with torch.inference_mode():
+        return embed(torch.zeros((1, 1), dtype=torch.long)).device
+
+
+def _ragged(name: str, model: Any, shapes: Shapes, device: Any) -> bool:
+    """Whether texts that go on from different lengths in one pass come out as each alone; if so, they will."""
+    texts = [np.arange(count) * 7 % model.get_input_embeddings().weight.shape[0] for count in (13, 7)]
+    before = model.config._attn_implementation
+    with torch.inference_mode():
+        alone = torch.cat([model(input_ids=torch.from_numpy(text)[None].to(device)).logits[0, -1:] for text in texts])
+        try:
+            model.set_attn_implementation(attention.NAME)
+            slots = Slots(model, shapes, device)
+            slots.reserve(2, 1)
+            slots.read(np.arange(2), np.stack([text[:6] for text in texts]), np.asarray([6, 3]), _ENDS)
+            rest = np.zeros((2, 7), np.int64)
+            rest[0], rest[1, :4] = texts[0][6:], texts[1][3:]
+            found = slots.read(np.arange(2), rest, np.asarray([7, 4]), (np.arange(2), np.asarray([6, 3])))
+            apart = float((found - alone.float()).abs().max() / alone.float().std())
+        except Exception as error:  # Whatever an architecture of its own stumbles over.
+            logging.getLogger("steepest").debug("no ragged reading: %s", error)
+            apart = math.inf
+        if apart > _TOLERANCE[alone.dtype]:
+            model.set_attn_implementation(before)
+            logging.getLogger("steepest").warning(
+                "%s: a %s model reads every text whole, which is slower", name, model.config.model_type
+            )
+            return False
+    return True
+
+
+def _batch_tokens(device: Any, affordable: int) -> int:
+    # Beyond some size a batch only outgrows a processor's caches.
+    return max(affordable if device.type == "cuda" else min(affordable, _MOST_TOKENS), _FEWEST_TOKENS)
 
 
 def fingerprint(folder: Path) -> str:
@@ -159,17 +219,32 @@ def _dtype(asked: str | None, device: Any) -> Any:
     return DTYPES[asked]
 
 
-def _check(name: str, tokenizer: Any, missing: set[str]) -> None:
-    if missing:
+def _placement(device: str | None, asked: Placement | None) -> Placement | None:
+    """`device_map`, checked."""
+    if asked is None:
+        return None
+    if device is not None:
+        raise ModelError(f"a model is placed by device or by device_map, got {device!r} and {asked!r}; leave one out")
+    if find_spec("accelerate") is None:
         raise ModelError(
-            f"a checkpoint must hold all weights of a causal language model, got {name!r} without "
-            f"{min(missing)!r}; choose a generative checkpoint"
+            f"device_map needs accelerate, got {asked!r} in an environment without it; pip install 'steepest[local]'"
         )
+    if isinstance(asked, str) and asked not in PLACEMENTS:
+        raise ModelError(
+            f"device_map must be one of {', '.join(PLACEMENTS)} or a mapping from modules to devices, "
+            f"got {asked!r}; {nearest(asked, PLACEMENTS)}"
+        )
+    return asked
+
+
+def _check(name: str, tokenizer: Any) -> None:
     if not tokenizer.is_fast:
         raise ModelError(
             f"a local model needs a fast tokenizer (one with offsets), got {type(tokenizer).__name__} for {name!r}; "
             "save tokenizer.json beside the weights"
         )
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
 
 
 def _ends(model: Any, tokenizer: Any) -> tuple[int, ...]:
@@ -195,8 +270,8 @@ def _context(model: Any) -> int:
         ) from missing
 
 
-def _bytes_per_token(model: Any, device: Any) -> int:
-    """What the cached keys and values of one token weigh, by trying one."""
+def _shapes(model: Any, device: Any) -> Shapes:
+    """What the cached keys and values of one token are like, by trying one."""
     with torch.inference_mode():
         out = model(input_ids=torch.zeros((1, 1), dtype=torch.long, device=device), use_cache=True)
     past = out.get("past_key_values")
@@ -206,26 +281,30 @@ def _bytes_per_token(model: Any, device: Any) -> int:
             f"a local model must keep keys and values in every layer, got a {model.config.model_type} model that "
             "does not; choose one of plain attention"
         )
-    return sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
+    return [(layer.keys[0, :, 0].clone(), layer.values[0, :, 0].clone()) for layer in layers]
 
 
-def _affordable(device: Any, weight: int) -> int:
-    """How many tokens of `weight` bytes to hold at once."""
-    if device.type == "cuda":
-        return max(int(_KV_SHARE * torch.cuda.mem_get_info(device)[0]) // weight, _FEWEST_TOKENS)
-    return min(max(_KV_BYTES // weight, _FEWEST_TOKENS), _MOST_TOKENS)
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """What memory is for."""
+
+    held: int
+    """Tokens whose keys and values may be in use at once."""
+    remembered: int
+    """Bytes of keys and values to remember."""
 
 
-@contextmanager
-def enough_memory(loaded: Loaded) -> Iterator[None]:
-    """Say what helps where the accelerator's memory runs out."""
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise ModelError(
-            f"a batch must fit in memory, got none left on {loaded.device} at batch_tokens {loaded.batch_tokens}; "
-            f"open the model with batch_tokens {loaded.batch_tokens // 2}"
-        ) from error
+def _room(shapes: Shapes) -> _Room:
+    """How much there is; of several devices the fullest decides."""
+    weights = Counter[Any]()
+    for like in chain.from_iterable(shapes):
+        weights[like.device] += like.nbytes
+    held, remembered = [], []
+    for device, weight in weights.items():
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+        held.append(int(_KV_BYTES if free is None else _KV_SHARE * free) // weight)
+        remembered.append(int(_MEMORY_BYTES if free is None else _MEMORY_SHARE * free) * weights.total() // weight)
+    return _Room(min(held), min(remembered))
 
 
 def _first_line(error: BaseException) -> str:
@@ -241,6 +320,23 @@ def _as_model_errors(name: str) -> Iterator[None]:
         raise ModelError(
             f"a local model must be a folder or a Hugging Face id with config, safetensors and tokenizer, "
             f"got {name!r} ({_first_line(error)}); check the name and the network"
+        ) from error
+
+
+@contextmanager
+def _as_weight_errors(name: str) -> Iterator[None]:
+    """As above, of what is found when weights are put in their place."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"weights must fit in memory, got too little for {name!r} ({_first_line(error)}); "
+            "try device_map='auto', quantize='4bit' or a smaller dtype"
+        ) from error
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(
+            f"weights must be loadable here as they are saved and placed as asked, got {name!r} "
+            f"({_first_line(error)}); install or change what is named there"
         ) from error
 
 

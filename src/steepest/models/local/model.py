@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from steepest.models import Bools, Gradient, Likelihood, Losses, Proposals
 from steepest.models.local import generation, gradients, scoring
 from steepest.models.local.layout import Layout
-from steepest.models.local.loading import Loaded, enough_memory
+from steepest.models.local.loaded import Loaded, Work
 from steepest.types import Objective, Prompt, Request, Response, Row
 
 _PLAIN = Objective()
@@ -35,6 +36,11 @@ class LocalModel:
         """How many tokens fit."""
         return self._loaded.context
 
+    @property
+    def work(self) -> Work:
+        """What it has done since it was opened, as counted up to now."""
+        return replace(self._loaded.work)
+
     @cached_property
     def vocabulary(self) -> Sequence[str]:
         """Text of each token on its own, one for each logit; "" for special tokens and pieces of a character."""
@@ -43,13 +49,11 @@ class LocalModel:
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """See `Generates.generate`. An answer ends at the context's end as well (finish "length")."""
-        with enough_memory(self._loaded):
-            yield from generation.generate(self._loaded, self._layout, requests)
+        yield from generation.generate(self._loaded, self._layout, requests)
 
     def logprobs(self, pairs: Sequence[tuple[Prompt, str]]) -> list[Likelihood]:
         """See `ScoresText.logprobs`. A token that overlaps prompt and continuation counts to the continuation."""
-        with enough_memory(self._loaded):
-            return scoring.logprobs(self._loaded, self._layout, pairs)
+        return scoring.logprobs(self._loaded, self._layout, pairs)
 
     def encode(self, text: str, before: str = "") -> list[int]:
         """See `WhiteBox.encode`."""
@@ -63,8 +67,7 @@ class LocalModel:
         self, rows: Sequence[Row], ids: Sequence[int], position: int, k: int, allowed: Bools | None = None
     ) -> Proposals:
         """See `WhiteBox.propose`. Fewer than k where fewer are allowed; `position` may be the prompt's end."""
-        with enough_memory(self._loaded):
-            return gradients.propose(self._loaded, self._layout, rows, ids, position, k, allowed)
+        return gradients.propose(self._loaded, self._layout, rows, ids, position, k, allowed)
 
     def gradient(
         self,
@@ -77,10 +80,8 @@ class LocalModel:
     ) -> Gradient:
         """See `WhiteBox.gradient`, and `gradients` for what is included."""
         weights = [1.0] * len(rows) if weights is None else weights
-        with enough_memory(self._loaded):
-            return gradients.gradient(self._loaded, self._layout, rows, ids, positions, among, weights, objective)
+        return gradients.gradient(self._loaded, self._layout, rows, ids, positions, among, weights, objective)
 
     def loss(self, rows: Sequence[Row], prompts: Sequence[Sequence[int]], objective: Objective = _PLAIN) -> Losses:
         """See `WhiteBox.loss`."""
-        with enough_memory(self._loaded):
-            return gradients.loss(self._loaded, self._layout, rows, prompts, objective)
+        return gradients.loss(self._loaded, self._layout, rows, prompts, objective)

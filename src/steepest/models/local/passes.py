@@ -1,81 +1,167 @@
-"""Forward passes over rows whose beginnings are read once and whose ends are looked at closely."""
+"""Texts read from where others like them had come to, with the logits that are wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
-from steepest.models.local.batching import Padded, distinct, padded
-from steepest.models.local.loading import Loaded
+from steepest.models import Ints
+from steepest.models.local import plain
+from steepest.models.local.attention import Ragged
+from steepest.models.local.batching import batches, distinct
+from steepest.models.local.loaded import Loaded, in_memory
+from steepest.models.local.prefixes import BLOCK, Name, Prefixes, as_bytes
+from steepest.models.local.slots import Slots, forward
 
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What rows have read already, padded at the left."""
-
-    cache: Any
-    """A transformers cache; None where nothing was read."""
-    mask: Any
-    """[rows, columns]"""
-    lengths: Any
-    """[rows]"""
-    tokens: int
-    """Tokens that passed through the model for it."""
+_LOGITS = 2**28
+"""Bytes of logits made at once."""
 
 
-def read(loaded: Loaded, prefixes: Sequence[Sequence[int]]) -> Past:
-    """Read each different prefix once, without gradients, and hand every row its copy. Prefixes may be empty."""
-    device = loaded.device
-    different, which = distinct(prefixes)
-    index = torch.from_numpy(which).to(device)
-    tokens = sum(map(len, different))
-    inputs = padded(different, device, left=True)
-    if not tokens:
-        return Past(None, inputs.mask[index], inputs.lengths[index], 0)
-    with torch.no_grad():
-        cache = loaded.model(
-            input_ids=inputs.ids,
-            attention_mask=inputs.mask,
-            position_ids=inputs.positions,
-            past_key_values=DynamicCache(),
-            use_cache=True,
-            logits_to_keep=1,
-        ).past_key_values
-        if len(different) < len(prefixes):
-            cache.batch_select_indices(index)
-    return Past(cache, inputs.mask[index], inputs.lengths[index], tokens)
+def logits(
+    loaded: Loaded,
+    texts: Sequence[Sequence[int]],
+    firsts: Sequence[int],
+    use: Callable[[list[int], Any], None],
+) -> None:
+    """Call `use` with what follows each token of texts[i] from number firsts[i] on, in batches, in any order.
 
-
-def logits_at(loaded: Loaded, past: Past, suffix: Padded, embeddings: Any, rows: Any, columns: Any) -> Any:
-    """[wanted, width] float32 logits behind the tokens at (rows, columns) of `suffix`.
-
-    `embeddings` [rows, columns, hidden] stand for the suffix's ids, as the input embedding would give them.
+    It is given the numbers of a batch's texts and [wanted tokens of the first text, of the second ..., vocabulary]
+    float32 logits without gradients. What earlier texts had in common with these is not read again before those tokens.
     """
-    with _only(loaded.model.get_output_embeddings(), rows, columns):
-        logits = loaded.model(
-            inputs_embeds=embeddings,
-            attention_mask=torch.cat([past.mask, suffix.mask], 1),
-            position_ids=past.lengths[:, None] + suffix.positions,
-            past_key_values=past.cache,
-            use_cache=past.cache is not None,
-        ).logits
-    return logits[0].float()
+    names = [as_bytes(text) for text in texts]
+
+    def cut(left: Collection[int]) -> Iterator[list[int]]:
+        for wave in waves(loaded.prefixes, names, left) if loaded.ragged else [list(left)]:
+            sizes = {i: size(loaded, names[i], firsts[i]) for i in wave}
+            yield from batches(sorted(wave, key=sizes.__getitem__), sizes.__getitem__, loaded.pass_tokens)
+
+    def do(batch: list[int]) -> None:
+        some, begun = [texts[i] for i in batch], [firsts[i] for i in batch]
+        if not loaded.ragged:
+            use(batch, plain.logits(loaded, some, begun))
+            return
+        with loaded.slots(len(batch), max(map(len, some)) + 1) as slots:
+            use(batch, read(loaded, slots, np.arange(len(batch)), some, begun))
+
+    with torch.inference_mode():
+        in_memory(loaded, range(len(texts)), cut, do)
 
 
-@contextmanager
-def _only(head: Any, rows: Any, columns: Any) -> Iterator[None]:
-    """Let only these hidden states into the output layer: [1, wanted, hidden] in place of [rows, columns, hidden]."""
+def size(loaded: Loaded, name: bytes, first: int, guessed: int = 0) -> int:
+    """What a text weighs in a pass: tokens to read, or as much as its cached keys or its logits weigh.
 
-    def narrow(_: Any, hidden: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (hidden[0][rows, columns][None],)
+    Behind what its name says there are tokens that were `guessed`; logits are wanted from number `first` on.
+    """
+    length = len(name) // 4 + guessed
+    known = min(len(loaded.prefixes.known(name)[0]) * BLOCK, first)
+    return max(length - known, length // 16, heavy(loaded, length - first))
 
-    hook = head.register_forward_pre_hook(narrow)
-    try:
-        yield
-    finally:
-        hook.remove()
+
+def heavy(loaded: Loaded, count: int) -> int:
+    """What so many logits weigh in a pass, in tokens."""
+    return count * loaded.width * 4 * loaded.pass_tokens // _LOGITS
+
+
+def waves(prefixes: Prefixes, names: Sequence[bytes], waiting: Iterable[int]) -> Iterator[list[int]]:
+    """Texts that can be read together: one that begins as another one does waits until that is read."""
+    left, claimed = list(waiting), set[Name]()
+    while left:
+        now, left = wave(prefixes, names, left, claimed)
+        yield now
+
+
+def wave(
+    prefixes: Prefixes, names: Sequence[bytes], waiting: Iterable[int], claimed: set[Name]
+) -> tuple[list[int], list[int]]:
+    """Who is read next, and who waits; `claimed` are the beginnings that nobody waits for a second time."""
+    now, later, fresh = list[int](), list[int](), set[Name]()
+    for i in waiting:
+        missing = prefixes.known(names[i])[1]
+        if missing in fresh:
+            later.append(i)
+            continue
+        now.append(i)
+        if missing and missing not in claimed:
+            fresh.add(missing)
+    claimed |= fresh
+    return now, later
+
+
+def read(
+    loaded: Loaded,
+    slots: Slots,
+    rows: Ints,
+    texts: Sequence[Sequence[int]],
+    firsts: Sequence[int],
+    guessed: Sequence[int] | None = None,
+) -> Any:
+    """Read texts into `rows`; the logits from firsts[i] on, text after text.
+
+    `guessed`: how many tokens at a text's end nobody should rely on later.
+    """
+    sure = [len(text) - (guessed[i] if guessed else 0) for i, text in enumerate(texts)]
+    names = [as_bytes(text[:end]) for text, end in zip(texts, sure, strict=True)]
+    chains = [loaded.prefixes.known(name)[0] for name in names]
+    counts = [min(len(chain) * BLOCK, first) for chain, first in zip(chains, firsts, strict=True)]
+    loaded.prefixes.load(slots, rows, chains, counts)
+    widths = np.asarray([len(text) - count for text, count in zip(texts, counts, strict=True)])
+    tokens = np.zeros((len(texts), int(widths.max())), np.int64)
+    for row, (text, count) in enumerate(zip(texts, counts, strict=True)):
+        tokens[row, : len(text) - count] = text[count:]
+    columns = [np.arange(first - count, len(t) - count) for first, count, t in zip(firsts, counts, texts, strict=True)]
+    which = np.repeat(np.arange(len(texts)), [len(c) for c in columns])
+    loaded.work.reused += sum(counts)
+    loaded.work.read += int(widths.sum())
+    if not tokens.size:
+        return None
+    found = slots.read(rows, tokens, widths, (which, np.concatenate(columns)))
+    loaded.prefixes.store(slots, rows.tolist(), names)
+    return found
+
+
+class _Behind(DynamicLayer):  # type: ignore[misc]
+    """One layer's keys and values of what was read, and behind them those of one pass that carries gradients."""
+
+    def __init__(self, keys: Any, values: Any) -> None:
+        """keys, values [rows, heads, tokens, dim]"""
+        super().__init__()
+        self.is_initialized = True
+        self._past = keys, values
+
+    def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """See `transformers.Cache`."""
+        return torch.cat([self._past[0], key_states], 2), torch.cat([self._past[1], value_states], 2)
+
+
+def behind(loaded: Loaded, heads: Sequence[Sequence[int]], embeddings: Any, wanted: tuple[Any, Any]) -> Any:
+    """[wanted, vocabulary] logits at rows and columns of `embeddings` [rows, columns, hidden], with the graph.
+
+    heads[i] is what row i has read before, without gradients.
+    """
+    if not loaded.ragged:
+        return plain.behind(loaded, heads, embeddings, wanted)
+    different, which = distinct(heads)
+    index, device = torch.from_numpy(which), embeddings.device
+    lengths = torch.tensor([len(head) for head in heads])
+    columns, width = embeddings.shape[1], max(map(len, different))
+    with loaded.slots(len(different), width + 1) as slots:
+        _fill(loaded, slots, different)
+        halves = iter([store[index.to(store.device), :, :width] for store in slots.stores])
+        cache = Ragged([_Behind(keys, values) for keys, values in zip(halves, halves, strict=True)])
+    before, new = torch.arange(width).expand(len(heads), -1), lengths[:, None] + torch.arange(columns)
+    cache.queries = new.to(device)
+    cache.keys = torch.cat([torch.where(before < lengths[:, None], before, -1), new], 1).to(device)
+    return forward(loaded.model, {"inputs_embeds": embeddings}, cache, cache.queries, wanted)
+
+
+def _fill(loaded: Loaded, slots: Slots, texts: Sequence[Sequence[int]]) -> None:
+    """Read each text into the slot of its number."""
+    names = [as_bytes(text) for text in texts]
+    with torch.no_grad():
+        for now in waves(loaded.prefixes, names, range(len(texts))):
+            for batch in batches(sorted(now, key=lambda i: len(texts[i])), lambda i: len(texts[i]), loaded.pass_tokens):
+                read(loaded, slots, np.asarray(batch), [texts[i] for i in batch], [len(texts[i]) for i in batch])

@@ -6,7 +6,7 @@ right; `tasks` in it are sub-tasks ("bbh/navigate"), whose keys replace those of
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,10 +15,12 @@ from typing import Any
 
 from steepest import codec
 from steepest.errors import TaskError, nearest
-from steepest.tasks.datasets import Record, question_key, skipped
+from steepest.tasks.datasets import Read, Record, question_key
+from steepest.tasks.duplicates import find
 from steepest.tasks.formats import Format, Odd, asked, read_file
 from steepest.tasks.judge import Judge
 from steepest.tasks.metrics import extractor_of, gold_of, open_metric
+from steepest.tasks.notes import Note, counted, skipped
 from steepest.tasks.references import with_references
 from steepest.tasks.source import TaskSource
 from steepest.tasks.splitting import Shares, split_parts
@@ -151,10 +153,11 @@ def load(name: str, data_dir: str | Path | None = None, skip_bad: bool = False) 
     """
     chosen = benchmark(name)
     shares, form, parts = _hub(chosen) if data_dir is None else _local(chosen, Path(data_dir))
-    notes: list[str] = []
+    notes: list[Note] = []
     if shares != chosen.splits[0]:
         missing = ", ".join(part for part in chosen.splits[0].parts if part not in shares.parts)
-        notes.append(f"no {missing} rows at hand: all splits are from {', '.join(shares.parts)}, unlike the papers'")
+        took = ", ".join(shares.parts)
+        notes.append(Note(f"no {missing} rows at hand: all splits are from {took}, unlike the papers'"))
     metric = open_metric(chosen.kind)
     read = {part: _read(records, chosen, form, metric, skip_bad, notes) for part, records in parts.items()}
     template = Template(chosen.layout)
@@ -172,28 +175,32 @@ def load(name: str, data_dir: str | Path | None = None, skip_bad: bool = False) 
         description=chosen.about,
     )
     origin = name if data_dir is None else f"{name} from {Path(data_dir).resolve()}"
-    return TaskSource(task, split.test, origin, (*notes, *split.notes))
+    places = {id: place for part in read.values() for id, place in part.place_of().items()}
+    doubles = find({"train": split.train, "dev": split.dev, "test": split.test}, shown, places)
+    return TaskSource(task, split.test, origin, (*notes, *split.notes, *doubles.notes()))
 
 
 def _read(
-    rows: Iterable[Record], chosen: Benchmark, form: Format, metric: Metric | Judge, skip_bad: bool, notes: list[str]
-) -> list[Example]:
+    rows: Iterable[Record], chosen: Benchmark, form: Format, metric: Metric | Judge, skip_bad: bool, notes: list[Note]
+) -> Read:
     """The rows of a part; why others were left out is added to the notes."""
     examples: list[Example] = []
-    odd: Counter[str] = Counter()
+    places: list[str] = []
+    odd: defaultdict[str, list[str]] = defaultdict(list)
     faults: list[str] = []
     for record in rows:
         try:
             examples.append(_example(record, chosen, form, metric))
+            places.append(record.place)
         except Odd as reason:
-            odd[str(reason)] += 1
+            odd[str(reason)].append(record.place)
         except TaskError as error:
             if not skip_bad:
                 raise
             faults.append(str(error))
-    notes += [f"{count} rows were left out: {reason}" for reason, count in odd.items()]
+    notes += [Note(f"{counted(len(out))} left out, {reason}", tuple(out)) for reason, out in odd.items()]
     notes += skipped(faults)
-    return examples
+    return Read(tuple(examples), tuple(places), tuple(faults))
 
 
 def _example(record: Record, chosen: Benchmark, form: Format, metric: Metric | Judge) -> Example:
