@@ -151,7 +151,8 @@ class Counter:
     def __init__(self, model: Any) -> None:
         self.passed = Passed()
         model.get_decoder().layers[0].mlp.register_forward_pre_hook(self._layer)
-        model.get_output_embeddings().register_forward_pre_hook(self._head)
+        # What comes out: other hooks may let only some tokens in.
+        model.get_output_embeddings().register_forward_hook(self._head)
 
     def _layer(self, layer: Any, inputs: tuple[Any, ...]) -> None:
         hidden = inputs[0]
@@ -160,8 +161,8 @@ class Counter:
         trained = next(layer.parameters()).requires_grad
         self.passed += Passed(1, int(one), tokens, (1 + trained) * tokens if hidden.requires_grad else 0)
 
-    def _head(self, _: Any, inputs: tuple[Any, ...]) -> None:
-        self.passed += Passed(logits=inputs[0][..., 0].numel())
+    def _head(self, _: Any, inputs: Any, logits: Any) -> None:
+        self.passed += Passed(logits=logits[..., 0].numel())
 
 
 @dataclass(frozen=True)

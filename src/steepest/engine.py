@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -64,10 +65,13 @@ class Run:
         folder = RunFolder(path)
         folder.check_free()
         info = check(plan)
-        folder.create(info, {"train": plan.task.train, "dev": plan.task.dev, "test": plan.test})
-        log, audience = CallLog(folder.journal), Audience(observers)
-        world = World(plan.task, plan.roles, log, plan.seed, audience, plan.prices, plan.fail_on)
-        return cls(folder, info, plan.method, world, plan.test)._announced()
+        with _claimed(folder):
+            # Another process may have begun there in the meantime, and even have ended.
+            folder.check_free()
+            folder.create(info, {"train": plan.task.train, "dev": plan.task.dev, "test": plan.test})
+            log, audience = CallLog(folder.journal), Audience(observers)
+            world = World(plan.task, plan.roles, log, plan.seed, audience, plan.prices, plan.fail_on)
+            return cls(folder, info, plan.method, world, plan.test)._announced()
 
     @classmethod
     def open(
@@ -82,24 +86,25 @@ class Run:
         """The run in a folder, to go on with. `limits` and `fail_on` replace what was recorded, where given.
 
         Models are opened by their recorded names, save those of the roles in `models`. StateError where the method
-        has another version than the run, or a model another id.
+        has another version than the run, or a model another id, or where another process writes into the folder.
         """
         folder = RunFolder(path)
         info = folder.info()
         method = _method_of(info, path)
-        audience = Audience(observers)
-        source, records = restore_task(path), folder.steps(method.State)
-        roles = _models_of(info, models or {}, path)
-        limits = Limits(**{**_given(info.limits), **_given(limits)})
-        check_prices({role: Opened(info.models[role].name, roles[role]) for role in roles}, info.prices, limits)
-        fail_on = info.fail_on if fail_on is None else checked_share(fail_on)
-        log = CallLog(folder.journal)
-        if log.removed:
-            audience(JournalRepaired(str(log.path), log.removed))
-        world = World(source.task, roles, log, info.seed, audience, info.prices, fail_on)
-        run = cls(folder, info, method, world, source.test, records)
-        run.limits = limits
-        return run._announced()
+        with _claimed(folder):
+            audience = Audience(observers)
+            source, records = restore_task(path), folder.steps(method.State)
+            roles = _models_of(info, models or {}, path)
+            limits = Limits(**{**_given(info.limits), **_given(limits)})
+            check_prices({role: Opened(info.models[role].name, roles[role]) for role in roles}, info.prices, limits)
+            fail_on = info.fail_on if fail_on is None else checked_share(fail_on)
+            log = CallLog(folder.journal)
+            if log.removed:
+                audience(JournalRepaired(str(log.path), log.removed))
+            world = World(source.task, roles, log, info.seed, audience, info.prices, fail_on)
+            run = cls(folder, info, method, world, source.test, records)
+            run.limits = limits
+            return run._announced()
 
     def __enter__(self) -> Self:
         return self
@@ -110,8 +115,9 @@ class Run:
         self.close()
 
     def close(self) -> None:
-        """Close the journal."""
+        """Close the journal, and let others write into the folder."""
         self._world.log.close()
+        self._folder.lock.release()
 
     @property
     def path(self) -> Path:
@@ -233,6 +239,17 @@ class _Measured:
     scored: Scored
     usage: Usage
     counts: Mapping[str, int]
+
+
+@contextmanager
+def _claimed(folder: RunFolder) -> Iterator[None]:
+    """Locked from here on: until the run is closed, or something goes wrong in here."""
+    folder.lock.acquire()
+    try:
+        yield
+    except BaseException:
+        folder.lock.release()
+        raise
 
 
 def _method_of(info: RunInfo, path: Path) -> Method:

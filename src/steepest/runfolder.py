@@ -5,6 +5,7 @@ data/*.jsonl      the rows: train, dev, test
 steps/00000.json  one file per committed step, never changed
 calls.jsonl       the journal of model calls
 result.json       the answer, with test.jsonl, the test rows under both prompts
+.lock             who writes here; it stays, and means something only while it is locked
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from steepest._version import __version__
 from steepest.context import FAIL_ON
 from steepest.errors import StateError
 from steepest.ledger import Limits, Price
+from steepest.lock import FILE as LOCK
+from steepest.lock import Lock
 from steepest.records import StepRecord
 from steepest.results import Result
 from steepest.tasks.source import SPLITS, TaskInfo
@@ -75,6 +78,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.lock = Lock(path)
+        """To be held by whoever writes."""
 
     @property
     def journal(self) -> Path:
@@ -83,7 +88,7 @@ class RunFolder:
 
     def check_free(self) -> None:
         """StateError if something is there already."""
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and (not self.path.is_dir() or any(path.name != LOCK for path in self.path.iterdir())):
             raise StateError(
                 f"a new run needs a folder that is empty or not there, got {self.path}; "
                 "name another one, or go on with `steepest resume`"
@@ -92,12 +97,10 @@ class RunFolder:
     def create(self, info: RunInfo, splits: Mapping[str, Sequence[Example]]) -> None:
         """Make the folder; run.json comes last, so that a folder with it is complete."""
         try:
-            (self.path / "data").mkdir(parents=True, exist_ok=True)
+            (self.path / "data").mkdir(exist_ok=True)
             (self.path / "steps").mkdir(exist_ok=True)
         except OSError as refused:
-            raise StateError(
-                f"a run needs a folder that can be made, got {self.path} ({refused.strerror}); name another place"
-            ) from None
+            raise _unwritable(self.path, refused) from None
         for name in SPLITS:
             self.write_lines(f"data/{name}.jsonl", splits[name])
         self.write("run.json", info)
@@ -151,8 +154,11 @@ class RunFolder:
     def _replace(self, name: str, text: str) -> None:
         path = self.path / name
         draft = path.with_name(path.name + ".tmp")
-        draft.write_text(text, encoding="utf-8")
-        os.replace(draft, path)
+        try:
+            draft.write_text(text, encoding="utf-8")
+            os.replace(draft, path)
+        except OSError as refused:
+            raise _unwritable(path, refused) from None
 
     def _load(self, path: Path) -> codec.JSON:
         try:
@@ -165,6 +171,13 @@ class RunFolder:
             return path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as unreadable:
             raise StateError(f"{path} cannot be read ({unreadable}); restore the file") from unreadable
+
+
+def _unwritable(path: Path, refused: OSError) -> StateError:
+    return StateError(
+        f"a run writes down what it does, got {path}, which cannot be written ({refused.strerror}); "
+        "make room there, or allow it, and resume the run: nothing is lost"
+    )
 
 
 def restore(data: codec.JSON, state: type, what: str) -> StepRecord:

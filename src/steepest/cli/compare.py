@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from steepest.cli.options import Dollars, Embedder, Json, Judge, Model, Optimizer, Options, Prices
+from steepest.cli.stopping import INTERRUPTED, stoppable
 
 GRIDS = "greater-ablation, gradsum-summary, gpo-direction, gpo-control, protegi-selectors, pe2-components"
 
 
+@stoppable()
 def command(  # noqa: PLR0913  # size: the options of the command, which typer reads from the parameters
     method: Annotated[
         list[str],
@@ -67,7 +69,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
         )
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     if json:
         typer.echo((out / FILE).read_text(encoding="utf-8").rstrip("\n"))
     else:

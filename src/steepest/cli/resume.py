@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from steepest.cli.options import Calls, Dollars, FailOn, Json, Patience, Seconds, Steps, Tokens
+from steepest.cli.stopping import stoppable
 
 
+@stoppable()
 def command(  # noqa: PLR0913  # size: the options of the command, which typer reads from the parameters
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run folder.")],
     steps: Steps = None,

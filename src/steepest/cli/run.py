@@ -36,8 +36,10 @@ from steepest.cli.options import (
     TaskName,
     Tokens,
 )
+from steepest.cli.stopping import stoppable
 
 
+@stoppable()
 def command(  # noqa: PLR0913  # size: the options of the command, which typer reads from the parameters
     method: Annotated[str, typer.Argument(metavar="METHOD", help="See `steepest list methods`.")],
     task: TaskName = None,

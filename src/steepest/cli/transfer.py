@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from steepest.cli.options import Json, Judge, Options
+from steepest.cli.stopping import INTERRUPTED, stoppable
 
 
+@stoppable()
 def command(
     run: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.")],
     model: Annotated[list[str], typer.Option(metavar="MODEL", help="Answers the rows; may be repeated.")],
@@ -27,8 +29,14 @@ def command(
     from steepest.cli.rows import options_of
     from steepest.cli.tables import say_transfer
     from steepest.comparing.transferring import FILE, transfer
+    from steepest.lock import Lock
 
-    found = transfer(run, model, split=split, rows=rows, judge=judge, options=options_of(option), out=out)
+    try:
+        with Lock(out):
+            found = transfer(run, model, split=split, rows=rows, judge=judge, options=options_of(option), out=out)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     if json:
         typer.echo((out / FILE).read_text(encoding="utf-8").rstrip("\n"))
     else:

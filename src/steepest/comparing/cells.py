@@ -16,6 +16,7 @@ from typing import Any
 from steepest import api
 from steepest.engine import Run
 from steepest.errors import StateError, SteepestError
+from steepest.lock import Lock
 from steepest.plan import Plan
 from steepest.records import StepRecord
 from steepest.reporting.comparison import CELLS, Cell
@@ -51,19 +52,23 @@ def not_made(out: Path, plans: Mapping[Cell, Plan]) -> dict[Cell, Plan]:
 
 def make(out: Path, plans: Mapping[Cell, Plan]) -> None:
     """A run folder for each cell."""
-    for cell, plan in plans.items():
-        folder = out / CELLS / cell.folder
-        if folder.exists():
-            # Cut off while it was made: run.json comes last.
-            shutil.rmtree(folder)
-        Run.create(folder, plan).close()
+    if not plans:
+        return
+    with Lock(out):
+        # Another process may have made them in the meantime.
+        for cell, plan in not_made(out, plans).items():
+            folder = out / CELLS / cell.folder
+            if folder.exists():
+                # Cut off while it was made: run.json comes last.
+                shutil.rmtree(folder)
+            Run.create(folder, plan).close()
 
 
 def carry_out(out: Path, cells: Sequence[Cell], workers: Workers) -> Iterator[Ended]:
     """Bring every cell to its result; yields each as it ends. A cell that fails does not stop the others."""
-    todo = [cell for cell in cells if not (out / CELLS / cell.folder / "result.json").is_file()]
     halt = _Halt()
-    with ThreadPoolExecutor(workers.count) as pool:
+    with Lock(out), ThreadPoolExecutor(workers.count) as pool:
+        todo = [cell for cell in cells if not (out / CELLS / cell.folder / "result.json").is_file()]
         waiting = {pool.submit(_attempt, out / CELLS / cell.folder, workers, halt): cell for cell in todo}
         try:
             for done in as_completed(waiting):

@@ -29,3 +29,8 @@ def family(request: pytest.FixtureRequest, families: dict[str, Family]) -> Famil
 @pytest.fixture
 def llama(families: dict[str, Family]) -> Family:
     return families["llama"]
+
+
+@pytest.fixture(scope="session")
+def llama_and_mistral(families: dict[str, Family]) -> list[Family]:
+    return [families["llama"], families["mistral"]]

@@ -114,7 +114,7 @@ def test_gradients_are_those_of_finite_differences(quantised: Family) -> None:
     assert np.linalg.norm(found - expected) < 0.01 * np.linalg.norm(expected)
 
 
-def test_quantised_weights_are_smaller_and_frozen(quantised: Family) -> None:
+def test_weights_are_quantised_and_frozen(quantised: Family) -> None:
     model = quantised.local._loaded.model
     assert not any(parameter.requires_grad for parameter in model.parameters())
     kinds = {type(parameter).__name__ for parameter in model.parameters()}

@@ -11,12 +11,18 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
+    BloomConfig,
+    FalconConfig,
     Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
+    GptOssConfig,
+    Llama4TextConfig,
     LlamaConfig,
     MistralConfig,
     Phi3Config,
     PreTrainedTokenizerFast,
+    Qwen2Config,
     Qwen3Config,
 )
 
@@ -24,6 +30,9 @@ from steepest.models.local import open_local
 from steepest.models.local.model import LocalModel
 
 FAMILIES = ("llama", "gemma2", "qwen3", "mistral", "phi3", "gpt2")
+OTHERS = ("bloom", "falcon", "qwen2", "gpt_oss", "llama4_text", "gemma3_text")
+"""Linear biases instead of positions (twice), grouped heads with tied embeddings, attention sinks, attention in chunks,
+windows on some layers only."""
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] | trim }}<|end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
@@ -90,6 +99,22 @@ def build(name: str, width: int, ends: int) -> Any:
         "gpt2": lambda: GPT2Config(
             vocab_size=width, n_embd=64, n_layer=2, n_head=2, n_positions=320, initializer_range=0.15,
             bos_token_id=0, eos_token_id=ends,
+        ),
+    }  # fmt: skip
+    grouped = {**shared, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+    plain = {k: v for k, v in shared.items() if k not in ("num_key_value_heads", "head_dim", "intermediate_size")}
+    configs |= {
+        # It has no positions to run out of; a context must be said anyway.
+        "bloom": lambda: BloomConfig(**plain),
+        "falcon": lambda: FalconConfig(**plain, alibi=True, multi_query=False, parallel_attn=False),
+        "qwen2": lambda: Qwen2Config(**{**grouped, "tie_word_embeddings": True}),
+        "gpt_oss": lambda: GptOssConfig(**grouped, num_local_experts=4, num_experts_per_tok=2, sliding_window=12),
+        "llama4_text": lambda: Llama4TextConfig(
+            **grouped, intermediate_size_mlp=96, num_local_experts=2, attention_chunk_size=16, no_rope_layers=[1, 0]
+        ),
+        "gemma3_text": lambda: Gemma3TextConfig(
+            **{**grouped, "tie_word_embeddings": True}, sliding_window=12, query_pre_attn_scalar=16,
+            layer_types=["sliding_attention", "full_attention"],
         ),
     }  # fmt: skip
     torch.manual_seed(sum(map(ord, name)))

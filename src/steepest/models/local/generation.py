@@ -130,8 +130,8 @@ class Decoding:
             return
         if len(running) <= (1 - _IDLE) * (running[-1] + 1):
             running = self._close_up(running)
-        self._ahead(running)
-        if not self._done:
+        tried = self._ahead(running)
+        if tried < len(running) and not self._done:
             self._step(running)
 
     def _room(self, running: Ints) -> int:
@@ -216,14 +216,15 @@ class Decoding:
                 self._drafts[target] = self._drafts.pop(source)
         return np.arange(count)
 
-    def _ahead(self, running: Ints) -> None:
-        """Try out drafts, if it pays."""
+    def _ahead(self, running: Ints) -> int:
+        """Try out drafts, if it pays; of how many texts."""
         guesses = {slot: guess for slot in self._drafts if (guess := self._guess(slot))}
         if len(guesses) < max(_AHEAD * len(running), 1):
-            return
+            return 0
         weights = {slot: max(len(guess) + 1, heavy(self._loaded, len(guess) + 1)) for slot, guess in guesses.items()}
         for batch in batches(sorted(guesses, key=weights.__getitem__), weights.__getitem__, self._loaded.pass_tokens):
             self._read_on(np.asarray(sorted(batch)), [guesses[slot] for slot in sorted(batch)])
+        return len(guesses)
 
     def _read_first(self, slots: list[int], copies: Sequence[list[int]]) -> None:
         """Read prompts, and guesses behind them; `copies` are slots whose texts are the same."""

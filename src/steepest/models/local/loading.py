@@ -78,12 +78,11 @@ def load(
         origin = folder or Path(cached_file(where, "config.json")).parent
     _check(name, tokenizer)
     model = _model(name, where, config, scheme, {**told, "trust_remote_code": trust_remote_code})
-    ident = (str(model.dtype).removeprefix("torch."), *([scheme.name] if scheme else []))
     place = _entrance(model)
     shapes = _shapes(model, place)
     room = _room(shapes)
     return Loaded(
-        id="/".join((f"{folder.name if folder else name}@{fingerprint(origin)}", *ident)),
+        id=_id(folder.name if folder else name, origin, model, scheme),
         model=model,
         tokenizer=tokenizer,
         device=place,
@@ -122,6 +121,12 @@ def _model(name: str, where: str, config: Any, scheme: Scheme | None, told: Mapp
     if quantising.method(model.config) == "bitsandbytes":
         quantising.let_gradients_pass(model)
     return model.requires_grad_(False).eval()
+
+
+def _id(name: str, origin: Path, model: Any, scheme: Scheme | None) -> str:
+    """See `Generates.id`. What was quantised before it was saved is told by the fingerprint."""
+    dtype = str(model.dtype).removeprefix("torch.")
+    return f"{name}@{fingerprint(origin)}/{dtype}" + (f"/{scheme.name}" if scheme else "")
 
 
 def _entrance(model: Any) -> Any:
@@ -201,8 +206,7 @@ def _folder(name: str) -> Path | None:
 
 def _device(asked: str | None) -> Any:
     if asked is None:
-        best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        return torch.device(best)
+        asked = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         return torch.empty(0, device=asked).device
     except (RuntimeError, AssertionError) as error:
@@ -262,12 +266,20 @@ def _ends(model: Any, tokenizer: Any) -> tuple[int, ...]:
 def _context(model: Any) -> int:
     config = model.config.get_text_config()
     try:
-        return int(config.max_position_embeddings)
+        most = int(config.max_position_embeddings)
     except AttributeError as missing:
         raise ModelError(
             f"a local model must say how many tokens fit, got no max_position_embeddings in a {config.model_type} "
             "configuration; add it to config.json"
         ) from missing
+    known = config.to_dict()
+    if (known.get("rope_parameters") or {}).get("rope_type") == "longrope":
+        # Beyond it, frequencies go by the longest text of a batch.
+        most = min(most, int(known["rope_parameters"]["original_max_position_embeddings"]))
+    if known.get("attn_temperature_tuning"):
+        # It goes by columns of a batch instead of positions, from this one on.
+        most = min(most, int(known["floor_scale"]) - 1)
+    return most
 
 
 def _shapes(model: Any, device: Any) -> Shapes:

@@ -155,7 +155,9 @@ def behind(loaded: Loaded, heads: Sequence[Sequence[int]], embeddings: Any, want
     before, new = torch.arange(width).expand(len(heads), -1), lengths[:, None] + torch.arange(columns)
     cache.queries = new.to(device)
     cache.keys = torch.cat([torch.where(before < lengths[:, None], before, -1), new], 1).to(device)
-    return forward(loaded.model, {"inputs_embeds": embeddings}, cache, cache.queries, wanted)
+    # Fillers may stand behind the end of the context.
+    last = int((lengths.to(device)[wanted[0]] + wanted[1]).max())
+    return forward(loaded.model, {"inputs_embeds": embeddings}, cache, cache.queries.clamp(max=last), wanted)
 
 
 def _fill(loaded: Loaded, slots: Slots, texts: Sequence[Sequence[int]]) -> None:

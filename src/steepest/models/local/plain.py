@@ -74,4 +74,6 @@ def behind(loaded: Loaded, heads: Sequence[Sequence[int]], embeddings: Any, want
     mask = torch.cat([read.mask, read.mask.new_ones(embeddings.shape[:2])], 1)
     positions = (mask.long().cumsum(-1) - 1).clamp(min=0)
     given = {"inputs_embeds": inputs, "attention_mask": mask}
-    return forward(loaded.model, given, None, positions, (wanted[0], wanted[1] + width))
+    where = wanted[0], wanted[1] + width
+    # Fillers may stand behind the end of the context.
+    return forward(loaded.model, given, None, positions.clamp(max=int(positions[where].max())), where)

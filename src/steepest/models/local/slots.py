@@ -131,11 +131,11 @@ class Slots:
         for layer in self._layers:
             layer.into, layer.rows, layer.width = into[layer.heads], len(slots), width
             layer.slots = None if in_order else torch.from_numpy(slots)
-        # They must see something, though: nothing at all would be no number.
+        # They must see something, though (nothing at all would be no number), and leave the context alone.
         self._cache.queries = torch.from_numpy(np.minimum(positions, width - 1)).to(self._device)
         self._cache.keys = torch.arange(width, device=self._device)[None]
         inputs = {"input_ids": torch.from_numpy(tokens).to(self._device)}
-        return forward(self._model, inputs, self._cache, torch.from_numpy(positions).to(self._device), wanted)
+        return forward(self._model, inputs, self._cache, self._cache.queries, wanted)
 
 
 def forward(model: Any, inputs: dict[str, Any], cache: Any, positions: Any, wanted: tuple[Any, Any]) -> Any:
@@ -146,13 +146,9 @@ def forward(model: Any, inputs: dict[str, Any], cache: Any, positions: Any, want
         # Let only these hidden states into the output layer.
         return (hidden[0][rows.to(hidden[0].device), columns.to(hidden[0].device)][None],)
 
-    # Fillers may stand behind the end of the context.
-    most = model.config.get_text_config().max_position_embeddings
     hook = model.get_output_embeddings().register_forward_pre_hook(narrow)
     try:
-        out = model(
-            **inputs, position_ids=positions.clamp(max=most - 1), past_key_values=cache, use_cache=cache is not None
-        )
+        out = model(**inputs, position_ids=positions, past_key_values=cache, use_cache=cache is not None)
         return out.logits[0].float()
     finally:
         hook.remove()
