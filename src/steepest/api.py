@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, get_args
 from steepest import spec
 from steepest.context import FAIL_ON
 from steepest.engine import Run
-from steepest.errors import SpecError, nearest
+from steepest.errors import SpecError, StateError, nearest
 from steepest.evaluating import Measured, measure
 from steepest.ledger import UNLIMITED, Limits, Price
 from steepest.models.opening import Opened
@@ -25,7 +25,7 @@ from steepest.roles import PriceLike, cast, open_models, prices_of, written_opti
 from steepest.stops import Stop, no_usable_prompt, reached
 from steepest.tasks.datasets import is_data_file
 from steepest.tasks.judge import Judge
-from steepest.tasks.loading import TaskSpec, load_task
+from steepest.tasks.loading import TaskSpec, is_task_file, load_task
 from steepest.tasks.metrics import Answer, write_answer
 from steepest.tasks.source import TaskSource
 from steepest.tasks.tables import Rows
@@ -159,16 +159,16 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
     models = open_models({"task": model, "optimizer": optimizer, "judge": judge, "embedder": embedder}, options)
     roles = cast(chosen.needs, source.task, models)
     prices = prices_of(price, roles)
-    folder = free_folder(Path(runs), spec.describe(chosen)["use"], source.task.name)
     given: dict[str, Any] = {"data": data, **columns, "prompt": prompt, "seed": seed}
     given |= {"model" if role == "task" else role: opened.name for role, opened in models.items()}
     given |= {"steps": steps, "calls": calls, "tokens": tokens, "dollars": dollars, "seconds": seconds}
     given |= {"patience": patience, "price": [f"{role}={p.read:g}/{p.written:g}" for role, p in prices.items()]}
     given |= {"fail_on": None if fail_on == FAIL_ON else fail_on, "set": _settings(named)}
-    passed = _written({**given, "option": _pairs(written_options(models))}, folder)
-    plan = make_plan(chosen, source, roles, seed, limits, passed, prices, fail_on)
-    with watching(quiet) as observers, Run.create(folder, plan, observers) as run:
-        return carry_out(run)
+    given["option"] = _pairs(written_options(models))
+    with free_folder(Path(runs), spec.describe(chosen)["use"], source.task.name) as folder:
+        plan = make_plan(chosen, source, roles, seed, limits, _written(given, folder), prices, fail_on)
+        with watching(quiet) as observers, Run.create(folder, plan, observers) as run:
+            return carry_out(run)
 
 
 def resume(  # noqa: PLR0913  # size: the limits of a run
@@ -235,7 +235,8 @@ def task_source(data: Data, columns: Mapping[str, Any], prompt: str | None = Non
         return load_task(replace(data, **columns), prompt)
     if not isinstance(data, str | Path) or is_data_file(data):
         return load_task(TaskSpec(data, **columns), prompt)
-    reading = {name: columns[name] for name in ("data_dir", "skip_bad_rows") if name in columns}
+    allowed = ("data_dir", "skip_bad_rows", *(["answer"] if is_task_file(data) else []))
+    reading = {name: columns[name] for name in allowed if name in columns}
     columns = {name: value for name, value in columns.items() if name not in reading}
     told = {name: value for name, value in columns.items() if name in TOLD}
     if len(told) < len(columns):
@@ -265,11 +266,33 @@ def make_plan(
     return Plan(method, *rows, roles, seed, limits, passed, source.origin, costs, fail_on, source.notes)
 
 
-def free_folder(runs: Path, method: str, task: str) -> Path:
-    """runs/DATE-METHOD-TASK, with a number behind it if that is taken."""
+@contextmanager
+def free_folder(runs: Path, method: str, task: str) -> Iterator[Path]:
+    """runs/DATE-METHOD-TASK, with a number behind it if that is taken; made here, so that whoever begins at the same
+    moment gets another one, and removed where nothing came into it.
+    """
     name = "-".join((date.today().isoformat(), _slug(method), _slug(task)))
-    taken = (runs / name, *(runs / f"{name}-{n}" for n in range(2, 10_000)))
-    return next(path for path in taken if not path.exists())
+    missing = [folder for folder in (runs, *runs.parents) if not folder.exists()]
+    path = next(path for path in (runs / name, *(runs / f"{name}-{n}" for n in range(2, 10_000))) if _is_made(path))
+    try:
+        yield path
+    finally:
+        with suppress(OSError):  # what is not empty stays
+            for folder in (path, *missing):
+                folder.rmdir()
+
+
+def _is_made(path: Path) -> bool:
+    """Whether there is a folder now that was not there before."""
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    except OSError as refused:
+        raise StateError(
+            f"a run needs a folder that can be made, got {path} ({refused.strerror}); name another place for it"
+        ) from None
+    return True
 
 
 def carry_out(run: Run, *stops: Stop) -> Result:
@@ -340,4 +363,5 @@ def _written(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _slug(name: str) -> str:
     """The last part of a name such as mine.py:Class, fit for a folder's name."""
     last = name.rpartition(":")[2].lower()
-    return "".join(c if c.isalnum() else "_" for c in last).strip("_") or "run"
+    # Names of folders have 255 bytes at most, and this is one of two in a name.
+    return "".join(c if c.isalnum() else "_" for c in last)[:25].strip("_") or "run"

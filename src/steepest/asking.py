@@ -165,6 +165,11 @@ class Asking:
         """Give up what is under way."""
         for flight in self._flights:
             flight.cancel()
+        # What has arrived meanwhile is paid.
+        while not self._heard.empty():
+            flight, index, said = self._heard.get()
+            if isinstance(said, Response) and index in flight.waiting:
+                self._record(flight, index, said)
         self._flights.clear()
 
     @contextmanager

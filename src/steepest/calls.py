@@ -128,9 +128,11 @@ class CallLog:
         return Answer(place.step, place.account, partial(self._line, place.start)) if place else None
 
     def append(self, call: Call) -> None:
-        """Write `call` down. One unbuffered write per line: it survives the process, not a power cut."""
+        """Write `call` down, or raise StateError. One unbuffered write per line: it survives the process, not a power
+        cut.
+        """
         text = line(call.to_json()).encode() + b"\n"
-        self._file.write(text)
+        self._write(text)
         self._remember(call, len(text))
         if call.is_unanswered:
             self._unanswered.add(call.key)
@@ -145,6 +147,22 @@ class CallLog:
         """Close the file; nothing can be appended or read afterwards."""
         self._file.close()
         self._lines.close()
+
+    def _write(self, text: bytes) -> None:
+        """A whole line; what a full disk or an interruption left of an earlier one is cut off before."""
+        try:
+            if self._file.tell() != self._end:
+                os.truncate(self.path, self._end)
+                self._file.seek(self._end)
+            written = self._file.write(text)
+            while written < len(text):
+                # A disk that is nearly full takes a part first, and only then refuses.
+                written += self._file.write(text[written:])
+        except OSError as refused:
+            raise StateError(
+                f"every answer is written down before it is used, got {self.path}, which cannot be written "
+                f"({refused.strerror}); put that right and resume: only the last call is made again"
+            ) from None
 
     def _line(self, start: int) -> bytes:
         self._lines.seek(start)
@@ -175,7 +193,8 @@ class CallLog:
             )
 
     def _read(self, text: bytes, number: int) -> Call:
-        what = f"{self.path} line {number} is not a call (restore the file or start a new run)"
+        remedy = "restore the file, or remove the line: only that call is made again"
+        what = f"{self.path} line {number} is not a call ({remedy})"
         call: Call = read(Call, text, what, StateError)
         return call
 

@@ -24,6 +24,7 @@ from steepest.errors import BudgetSpent, ModelError, SpecError, StateError
 from steepest.events import Audience, JournalRepaired, Observer, RunStarted, StepCommitted, StepStarted
 from steepest.ledger import UNLIMITED, Ledger, Limits
 from steepest.models.opening import Opened, opened
+from steepest.objects import refuse_carried
 from steepest.plan import Method, Plan, check, check_prices
 from steepest.records import StepRecord, elapsed, total_accounts, total_usage
 from steepest.results import Result
@@ -90,6 +91,7 @@ class Run:
         """
         folder = RunFolder(path)
         info = folder.info()
+        refuse_carried([info.method, [[each.name, each.options] for each in info.models.values()]], path)
         method = _method_of(info, path)
         with _claimed(folder):
             audience = Audience(observers)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from steepest.errors import SpecError, SteepestError, nearest
+from steepest.errors import SpecError, StateError, SteepestError, nearest
 from steepest.types import content_id
 
 _FILES: str = "steepest_file_"
@@ -21,7 +22,7 @@ def find_object(name: str, error: type[SteepestError]) -> Any:
     module = _load_file(Path(where), error) if where.endswith(".py") else _import(where, name, error)
     found: Any = module
     for part in attribute.split("."):
-        names = vars(found)
+        names: Mapping[str, Any] = found.__dict__ if isinstance(found, type | ModuleType) else {}
         if part not in names:
             public = [key for key in names if not key.startswith("_")]
             raise error(f"{where} must define {attribute!r}, which it does not; {nearest(part, public)}")
@@ -29,10 +30,16 @@ def find_object(name: str, error: type[SteepestError]) -> Any:
     return found
 
 
+def names_code(name: str) -> bool:
+    """Whether a metric's name is that of a function, "file.py:Name" or "module:Name"; "choice:red,green" is none."""
+    where, colon, _ = name.rpartition(":")
+    return bool(colon) and where not in ("choice", "yes_no", "number")
+
+
 def full_name(name: str) -> str:
     """ "file.py:Name" with the file's full path, to be found from any working folder; other names as they are."""
     where, _, attribute = name.rpartition(":")
-    return f"{Path(where).expanduser().resolve()}:{attribute}" if where.endswith(".py") else name
+    return f"{_resolved(Path(where)) or where}:{attribute}" if where.endswith(".py") else name
 
 
 def name_of(kind: type) -> str:
@@ -48,16 +55,58 @@ def name_of(kind: type) -> str:
     return f"{where}:{kind.__qualname__}"
 
 
+def files_named(value: Any) -> Iterator[str]:
+    """Every "file.py:Name" in plain data, such as the content of a run folder."""
+    if isinstance(value, str) and value.rpartition(":")[0].endswith(".py"):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from files_named(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from files_named(each)
+
+
+def refuse_carried(value: Any, folder: Path) -> None:
+    """StateError where the run in `folder` names code that came along with it: inside it, or by a relative path.
+
+    Runs are written with full paths, so code that one names was there before it.
+    """
+    for name in files_named(value):
+        path = Path(name.rpartition(":")[0])
+        if not path.is_absolute() or (_resolved(path) or path).is_relative_to(folder.resolve()):
+            raise StateError(
+                f"a run folder names code by a full path outside of it, got {name!r} in {folder}; if the code is "
+                "yours, start a new run with it"
+            )
+
+
 def _import(module: str, name: str, error: type[SteepestError]) -> ModuleType:
     try:
         return importlib.import_module(module)
-    except ImportError as missing:
+    except (ImportError, ValueError, TypeError, RecursionError) as missing:  # others for what is no module's name
         raise error(f"a name with a colon is file.py:Name or module:Name, got {name!r}: {missing}") from missing
+
+
+def _resolved(path: Path) -> Path | None:
+    """The full path; None for what cannot be one, such as one that is too long or has a null character."""
+    try:
+        full = path.expanduser().resolve()
+        str(full).encode()
+        full.lstat()
+    except FileNotFoundError:
+        return full
+    except (OSError, ValueError, RuntimeError):
+        return None
+    return full
 
 
 def _load_file(path: Path, error: type[SteepestError]) -> ModuleType:
     """The module in a file, run once per process."""
-    path = path.expanduser().resolve()
+    full = _resolved(path)
+    if full is None:
+        raise error(f"there must be a Python file at {str(path)!r}, and there is none; correct the path")
+    path = full
     main = sys.modules["__main__"]
     if main.__dict__.get("__file__") and Path(main.__dict__["__file__"]).resolve() == path:
         return main

@@ -11,6 +11,7 @@ result.json       the answer, with test.jsonl, the test rows under both prompts
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -121,8 +122,12 @@ class RunFolder:
         return info
 
     def steps(self, state: type) -> list[StepRecord]:
-        """All committed steps, with states of type `state`."""
+        """All committed steps, with states of type `state`. A last one that a power cut spoilt is to be done again."""
         paths = sorted((self.path / "steps").glob("*.json"))
+        if paths and self._is_torn(paths[-1]):
+            logging.getLogger("steepest").warning(
+                "%s is not JSON, as after a power cut; that step is done again from the journal", paths.pop()
+            )
         for number, path in enumerate(paths):
             if path.name != _step_name(number):
                 raise StateError(
@@ -160,10 +165,17 @@ class RunFolder:
         except OSError as refused:
             raise _unwritable(path, refused) from None
 
+    def _is_torn(self, path: Path) -> bool:
+        try:
+            json.loads(self._text(path))
+        except ValueError:
+            return True
+        return False
+
     def _load(self, path: Path) -> codec.JSON:
         try:
             return json.loads(self._text(path))
-        except ValueError as garbled:
+        except (ValueError, RecursionError) as garbled:
             raise StateError(f"{path} is not JSON ({garbled}); restore the file or start a new run") from None
 
     def _text(self, path: Path) -> str:

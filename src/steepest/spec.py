@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import typing
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -212,9 +213,11 @@ def _literal(text: str) -> Any:
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     try:
-        value = ast.literal_eval(text)
+        with warnings.catch_warnings():  # of text such as "5or 6", which is no literal
+            warnings.simplefilter("ignore")
+            value = ast.literal_eval(text)
         return codec.encode(list(value) if isinstance(value, (tuple, set)) else value)
-    except (ValueError, SyntaxError, TypeError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # the latter for brackets without end
         return text
 
 

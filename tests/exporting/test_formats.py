@@ -119,7 +119,7 @@ def test_json_says_where_the_prompt_comes_from(run: Path) -> None:
 
 def test_the_task_file_gives_the_run_s_splits_again(run: Path, tmp_path: Path) -> None:
     exported = steepest.export(run, "yaml", out=tmp_path / "task")
-    again, source = load_task(tmp_path / "task" / "task.yaml"), subject_of(run).source
+    again, source = load_task(tmp_path / "task" / "task.yaml", answer="exact_match"), subject_of(run).source
     assert again.task.dev == source.task.dev and again.test == source.test and again.task.train == source.task.train
     assert again.task.template == source.task.template and again.task.seeds == (subject_of(run).prompt,)
     assert "of the run" in exported.text
@@ -128,7 +128,7 @@ def test_the_task_file_gives_the_run_s_splits_again(run: Path, tmp_path: Path) -
 def test_rows_that_cannot_be_split_as_in_the_run_are_the_held_out_ones(run: Path, tmp_path: Path) -> None:
     given = subject(run, "Think.", TEMPLATES[1])
     store(FORMATS["yaml"].write(given), tmp_path / "task", True)
-    again = load_task(tmp_path / "task" / "task.yaml")
+    again = load_task(tmp_path / "task" / "task.yaml", answer="exact_match")
     assert {row.id for split in ("train", "dev", "test") for row in again.rows(split)} == {
         row.id for row in given.source.test
     }
@@ -141,7 +141,7 @@ def test_rows_of_test_that_cannot_be_split_bring_the_others_along_and_a_warning(
     files = FORMATS["yaml"].write(replace(given, source=swapped))
     assert "optimistic" in files["task.yaml"]
     store(files, tmp_path / "task", True)
-    assert load_task(tmp_path / "task" / "task.yaml").task.seeds == (given.prompt,)
+    assert load_task(tmp_path / "task" / "task.yaml", answer="exact_match").task.seeds == (given.prompt,)
 
 
 def test_the_scoring_file_is_the_run_s_metric(run: Path, tmp_path: Path) -> None:

@@ -20,15 +20,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+from fault_worlds import WORLDS
 
 from steepest import api
 from steepest.cli import main as steepest
 from steepest.engine import Run
 from steepest.errors import SteepestError
 from steepest.testing.taps import tapped
-
-from fault_worlds import WORLDS
 
 NOBODY = 65534
 KINDS = ("call", "byte", "rename")
@@ -90,16 +88,13 @@ class Watched:
         return getattr(self._file, name)
 
     def write(self, given: Any) -> int:
-        data = given.encode() if isinstance(given, str) else given
-        room = self._moments.room(len(data))
-        if room < len(data):
-            part = data[:room]
-            self._file.write(part.decode(errors="ignore") if isinstance(given, str) else part)
-            self._file.flush()
-        self._moments.note("byte", len(data))
+        room = self._moments.room(len(given))
+        self._file.write(given[:room])
+        self._file.flush()
+        self._moments.note("byte", len(given))
         if self._moments.is_full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return int(self._file.write(given))
+        return room + int(self._file.write(given[room:]))
 
 
 def watch(moments: Moments, inside: Path) -> None:
@@ -179,7 +174,10 @@ def forked(job: dict[str, Any]) -> int:
     try:
         for number, name in ((1, "out"), (2, "err")):
             os.dup2(os.open(f"{job['log']}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            signal.signal(signal.Signals[name], signal.SIG_IGN if name in job.get("ignored", ()) else signal.SIG_DFL)
+        if "SIGINT" not in job.get("ignored", ()):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         code = work(job)
     except BaseException:
         traceback.print_exc()

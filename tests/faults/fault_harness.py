@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -37,18 +37,23 @@ class Ending:
     def was_killed(self) -> bool:
         return self.code == -signal.SIGKILL
 
+    @property
+    def found_the_disk_full(self) -> bool:
+        """Whether that was said, on one line."""
+        return self.code == 2 and "No space left on device" in self.err and self.err.count("\n") == 1
+
 
 class Forks:
     """A process that forks for every job; each begins with all imports done."""
 
     def __init__(self) -> None:
-        threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        own = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
         self._process = subprocess.Popen(
             [sys.executable, str(CHILD)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **threads},
+            env={**os.environ, **own},
         )
 
     def __enter__(self) -> Self:
@@ -89,10 +94,12 @@ class Tally:
 
     runs: int = 0
     kills: Counter[str] = field(default_factory=Counter)
+    full: int = 0
+    """Disks that were full."""
     calls: int = 0
     """Calls of the undisturbed run."""
     torn: int = 0
-    """Kills that left half a line."""
+    """Times that half a line was left."""
     lost: int = 0
     """Calls that were asked again, for their answers had never been written down."""
 
@@ -140,36 +147,50 @@ def check(folder: Path, whole: Whole, interruptions: int) -> int:
     return again
 
 
-def killed(forks: Forks, place: Path, world: str, kills: int, seed: int = 0) -> Tally:
-    """At least so many kills of runs, each resumed until it is done."""
+def killed(forks: Forks, place: Path, world: str, kills: int, seed: int = 0, full_disks: int = 0) -> Tally:
+    """At least so many kills of runs, each resumed until it is done; and so many disks that fill up under them."""
     whole = undisturbed(forks, place, world)
     tally = Tally(calls=len(whole.keys))
     dice = random.Random(f"{seed}:{world}")
     while tally.kills.total() < kills:
-        folder = place / f"run{tally.runs}"
-        times = 0
-        for moment in _moments(dice, whole):
-            ended = forks(folder, world=world, how="SIGKILL", **moment)
-            if not ended.was_killed:
-                assert ended.code == 0, ended.err
-                break
-            times += 1
-            tally.kills[moment["kind"]] += 1
-            tally.torn += _is_torn(folder / "calls.jsonl")
-        ended = forks(folder, world=world)
-        assert ended.code == 0, ended.err
-        tally.lost += check(folder, whole, times)
-        tally.runs += 1
-        shutil.rmtree(folder)
-        folder.with_name(f"{folder.name}.log").unlink()
+        _disturbed(forks, place, world, whole, tally, list(_moments(dice, whole)))
+    while tally.full < full_disks:
+        moment = {"kind": "byte", "at": dice.randrange(whole.counts["byte"]), "how": "full"}
+        _disturbed(forks, place, world, whole, tally, [moment])
     return tally
 
 
-def _moments(dice: random.Random, whole: Whole) -> Iterator[dict[str, Any]]:
-    """One to three, each anywhere in what a whole run does."""
+def _disturbed(
+    forks: Forks, place: Path, world: str, whole: Whole, tally: Tally, moments: Sequence[Mapping[str, Any]]
+) -> None:
+    """A run, struck at these moments as far as it comes to them, then resumed and compared."""
+    folder = place / f"run{tally.runs}"
+    times = 0
+    for moment in moments:
+        ended = forks(folder, world=world, **moment)
+        if ended.code == 0:
+            break
+        times += 1
+        if moment["how"] == "full":
+            assert ended.found_the_disk_full, ended.err
+            tally.full += 1
+        else:
+            assert ended.was_killed, ended.err
+            tally.kills[moment["kind"]] += 1
+        tally.torn += _is_torn(folder / "calls.jsonl")
+    ended = forks(folder, world=world)
+    assert ended.code == 0, ended.err
+    tally.lost += check(folder, whole, times)
+    tally.runs += 1
+    shutil.rmtree(folder)
+    folder.with_name(f"{folder.name}.log").unlink()
+
+
+def _moments(dice: random.Random, whole: Whole) -> Iterator[Mapping[str, Any]]:
+    """One to three kills, each anywhere in what a whole run does."""
     for _ in range(dice.randint(1, 3)):
         kind = dice.choice(KINDS)
-        yield {"kind": kind, "at": dice.randrange(whole.counts[kind])}
+        yield {"kind": kind, "at": dice.randrange(whole.counts[kind]), "how": "SIGKILL"}
 
 
 def _is_torn(journal: Path) -> bool:

@@ -42,7 +42,9 @@ def written(request: Request) -> str:
         a, b, said = map(int, re.search(r"what is (\d+) \+ (\d+)\?(?:\n.*)*?\nModel answer: (\d+)", asked).groups())
         return f"<explanation>The sum is checked.</explanation><rating>{int(a + b == said)}</rating>"
     if kind:
-        return " ".join(f"<{kind}>It lacks {WORDS[(seed + i) % 10]}.</{kind}>" for i in range(4 if kind == "reason" else 1))
+        return " ".join(
+            f"<{kind}>It lacks {WORDS[(seed + i) % 10]}.</{kind}>" for i in range(4 if kind == "reason" else 1)
+        )
     return "1. No, it is wrong. 2. It should name a word."
 
 
@@ -116,4 +118,3 @@ WORLDS: Mapping[str, World] = {
     "gradsum": _text(_GRADSUM, steps=2, rows=(5, 5, 6)),
     "gradsum, judged": _judged(_GRADSUM, steps=2),
 }
-

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from steepest import codec, spec
 from steepest.calls import CallLog, call_key
-from steepest.errors import ModelError, SpecError, SteepestError, TaskError
+from steepest.errors import SpecError, SteepestError, TaskError
 from steepest.exporting.pieces import fill, format_text, pieces_of, turns_of
 from steepest.models.endpoint import replies
-from steepest.models.scripted import Scripted
 from steepest.objects import find_object
 from steepest.reporting.difference import difference
 from steepest.reporting.markup import element
@@ -55,20 +58,11 @@ class Target:
 
 
 def text(data: bytes) -> str:
-    """Bytes as text, with lone surrogates where they are no UTF-8, as model output from JSON may hold them."""
-    return data.decode("utf-8", "surrogatepass" if b"\xed" in data else "replace") if _decodes(data) else _rough(data)
-
-
-def _decodes(data: bytes) -> bool:
+    """Bytes as text; with lone surrogates, as model output from JSON may hold them, where they are no UTF-8."""
     try:
-        data.decode("utf-8", "surrogatepass")
+        return data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _rough(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
+        return data.decode("utf-8", "surrogateescape")
 
 
 def _written(folder: Path, name: str, data: bytes) -> Path:
@@ -89,6 +83,10 @@ def _rows(suffix: str) -> Callable[[bytes, Path], None]:
             codec.dumps(example).encode()
 
     return read
+
+
+def _parquet(data: bytes, folder: Path) -> None:
+    read_rows(_written(folder, "rows.parquet", data), Columns("question", "answer"), skip_bad=True)
 
 
 def _task_file(data: bytes, folder: Path) -> None:
@@ -129,7 +127,7 @@ def _template(data: bytes, folder: Path) -> None:
     layout, _, prompt = text(data).partition("\x00")
     template = Template(layout, prompt[:20])
     said = "".join(message.content for message in template.render(prompt, _ROW))
-    for leak in ("<class", "<function", "object at", "0x"):
+    for leak in ("<class", "<function", "object at"):
         assert leak in layout + prompt or leak not in said, "only columns come in"
     turns = turns_of(template, prompt)
     filled = fill(turns, template.columns_used(prompt, _ROW))
@@ -239,7 +237,7 @@ def _reply(data: bytes, folder: Path) -> None:
 
 ROWS_CSV = b"question,answer,id\n" + b"".join(b'"What is %d + 1?",%d,r%d\n' % (n, n + 1, n) for n in range(24))
 _TSV = ROWS_CSV.replace(b",", b"\t")
-_DICTS = [{"question": f"Is {n} odd?", "answer": ["no", "yes"][n % 2], "note": [n, None, {"a": 1.5}]} for n in range(6)]
+_DICTS = [{"question": f"Is {n} odd?", "answer": ["no", "yes"][n % 2], "note": [str(n), None, "x"]} for n in range(6)]
 _JSONL = "".join(json.dumps(row) + "\n" for row in _DICTS).encode()
 _YAML = b"""\
 name: sums
@@ -259,17 +257,24 @@ max_tokens: 64
 splits: {train: 0.25, dev: 0.25, test: 0.5, most_train: 4}
 skip_bad_rows: true
 """
-_BENCHMARK = (
-    b"\x00" + json.dumps({"examples": [{"input": "a", "target_scores": {"x": 1, "y": 0}}, {"input": "b", "target": ["c"]}]}).encode(),
-    b"\x01" + json.dumps({"examples": {"1": {"input": "a", "output": "b"}, "2": {"cause": "a", "effect": "b"}}}).encode(),
-    b"\x02good film\t1\nbad film\t0\n",
-    b"\x03what?,red,green,A\nwho?,he,she,1\n",
-    b"\x04q;a;gold\none;two;three\n",
-    b"\x05" + json.dumps({"question": "q {answer}", "options": ["A)x", "B)y"], "answer": "A"}).encode() + b"\n",
-    b"\x06" + json.dumps({"turns": ["one", "two"]}).encode() + b"\n",
-    b"\x07" + json.dumps([{"question": "q", "answer": "a", "context": [["t", ["s", "s"]]]}]).encode(),
-    b"\x08" + json.dumps({"text": "t", "rating": 0.9}).encode() + b"\n",
-)
+
+
+def _benchmarks() -> Iterator[bytes]:
+    examples: list[Any] = [
+        {"examples": [{"input": "a", "target_scores": {"x": 1, "y": 0}}, {"input": "b", "target": ["c"]}]},
+        {"examples": {"1": {"input": "a", "output": "b"}, "2": {"cause": "a", "effect": "b"}}},
+        b"good film\t1\nbad film\t0\n",
+        b"what?,red,green,A\nwho?,he,she,1\n",
+        b"q;a;gold\none;two;three\n",
+        {"question": "q {answer}", "options": ["A)x", "B)y"], "answer": "A"},
+        {"turns": ["one", "two"]},
+        [{"question": "q", "answer": "a", "context": [["t", ["s", "s"]]]}],
+        {"text": "t", "rating": 0.9},
+    ]
+    for number, example in enumerate(examples):
+        yield bytes([number]) + (example if isinstance(example, bytes) else json.dumps(example).encode())
+
+
 _OUTPUTS = (
     "2 + 2 is 4. The answer is **4**.\x004",
     "<answer>1,234.50 dollars</answer>\x00#### 1234.5",
@@ -343,6 +348,12 @@ _SHOWN = (
 )
 
 
+def _table() -> bytes:
+    pyarrow, parquet, file = import_module("pyarrow"), import_module("pyarrow.parquet"), BytesIO()
+    parquet.write_table(pyarrow.Table.from_pylist(_DICTS), file, compression="none")
+    return file.getvalue()
+
+
 def _encoded(texts: tuple[str, ...]) -> tuple[bytes, ...]:
     return tuple(each.encode() for each in texts)
 
@@ -352,8 +363,9 @@ TARGETS: Mapping[str, Target] = {
     "tsv": Target(_rows(".tsv"), (_TSV,)),
     "json": Target(_rows(".json"), (json.dumps(_DICTS).encode(), json.dumps({"data": _DICTS}).encode())),
     "jsonl": Target(_rows(".jsonl"), (_JSONL,)),
+    **({"parquet": Target(_parquet, (_table(),))} if find_spec("pyarrow") else {}),
     "task-file": Target(_task_file, (_YAML, b"data: rows.csv\ninput: question\ntarget: answer\n")),
-    "benchmark": Target(_benchmark, _BENCHMARK),
+    "benchmark": Target(_benchmark, tuple(_benchmarks())),
     "template": Target(_template, _encoded(_TEMPLATES)),
     "meta-prompt": Target(_meta_prompt, (b"Improve {prompt}: {rows} {x[0]} {}\x00{rows} {prompt}",), (ValueError,)),
     "extraction": Target(_extraction, _encoded(_OUTPUTS)),
@@ -366,6 +378,4 @@ TARGETS: Mapping[str, Target] = {
     "metric": Target(_metric, (b'{"use": "choice", "labels": ["a", "b"]}', b'{"judge": {"criteria": "c"}}', b"number")),
     "reply": Target(_reply, _REPLIES, (replies.Unusable,)),
 }
-"""By name. Parquet is added where pyarrow is installed."""
-
-__all__ = ["ROWS_CSV", "TARGETS", "ModelError", "Scripted", "Target", "text"]
+"""By name."""

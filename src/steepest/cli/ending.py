@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from steepest.errors import BudgetSpent, ModelError
+from steepest.objects import files_named
 from steepest.reporting import words
 from steepest.reporting.difference import difference
 from steepest.reporting.read import Tables, read_run
 from steepest.reporting.statistics import p_text, percent
 from steepest.reporting.text import clean
 from steepest.results import Estimate, Faults, Result
+from steepest.runfolder import RunFolder
 from steepest.types import money
 
 if TYPE_CHECKING:
@@ -47,6 +49,13 @@ def told(folder: Path, as_json: bool) -> Iterator[None]:
         typer.echo((folder / "result.json").read_text(encoding="utf-8").rstrip("\n"))
     else:
         say_result(folder)
+
+
+def code_of(folder: Path) -> Sequence[str]:
+    """Files of code that a run names, in the order in which it does; going on with it runs them."""
+    info = RunFolder(folder).info()
+    models = [[model.name, model.options] for model in info.models.values()]
+    return list(dict.fromkeys(files_named([info.method, models, info.task.metric])))
 
 
 def say_result(folder: Path) -> None:

@@ -58,6 +58,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     from steepest.cli.ending import best_prompt, say_measured
     from steepest.cli.rows import from_options, options_of
     from steepest.evaluating import measure
+    from steepest.objects import refuse_carried
     from steepest.reporting.read import read_run
     from steepest.roles import open_models
 
@@ -70,6 +71,8 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
         prompt = best_prompt(tables)
     source = from_options(str(folder) if alone else task, data, columns, prompt)
     options, named = options_of(option), {"task": model, "judge": judge}
+    if tables and folder:
+        refuse_carried([[each["name"], each["options"]] for each in tables.spec.models.values()], folder)
     for role, recorded in tables.spec.models.items() if tables else ():
         if role in named and named[role] is None and (role == "task" or alone):
             own = {name if role == "task" else f"{role}.{name}": value for name, value in recorded["options"].items()}

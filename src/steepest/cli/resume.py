@@ -29,8 +29,11 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     that went unanswered are.
     """
     from steepest import api
-    from steepest.cli.ending import told
+    from steepest.cli.ending import code_of, told
+    from steepest.reporting.text import clean
 
+    for name in code_of(folder):
+        typer.echo(clean(f"note: runs {name}, which {folder / 'run.json'} names"), err=True)
     with told(folder, json):
         limits = {"steps": steps, "calls": calls, "tokens": tokens, "dollars": dollars, "patience": patience}
         api.resume(folder, **limits, seconds=seconds, fail_on=fail_on)  # type: ignore[arg-type]

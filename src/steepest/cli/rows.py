@@ -10,7 +10,7 @@ from typing import Any
 from steepest.api import TOLD, task_source
 from steepest.errors import SpecError
 from steepest.roles import PriceLike
-from steepest.tasks.loading import TaskSpec
+from steepest.tasks.loading import TaskSpec, is_task_file
 from steepest.tasks.source import TaskSource
 
 
@@ -23,7 +23,8 @@ def from_options(task: str | None, data: Path | None, columns: Mapping[str, Any]
     for name in given:
         if data is not None and name == "data_dir":
             raise SpecError(f"--data-dir is for a benchmark given as --task, got --data {data}; leave one out")
-        if data is None and name not in (*TOLD, "data_dir", "skip_bad_rows"):
+        is_for_file = name == "answer" and task is not None and is_task_file(task)
+        if data is None and not is_for_file and name not in (*TOLD, "data_dir", "skip_bad_rows"):
             option = "--" + name.replace("_", "-")
             raise SpecError(f"{option} says how to read --data, got --task {task}; leave it out or write a task file")
     if "layout" in given:

@@ -114,6 +114,10 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     if dry_run:
         say_forecast(plan)
         return
-    folder = api.free_folder(runs, method, source.task.name)
-    with told(folder, json), api.watching() as observers, Run.create(folder, plan, observers) as run:
+    with (
+        api.free_folder(runs, method, source.task.name) as folder,
+        told(folder, json),
+        api.watching() as observers,
+        Run.create(folder, plan, observers) as run,
+    ):
         api.carry_out(run)

@@ -29,11 +29,9 @@ def command(
     from steepest.cli.rows import options_of
     from steepest.cli.tables import say_transfer
     from steepest.comparing.transferring import FILE, transfer
-    from steepest.lock import Lock
 
     try:
-        with Lock(out):
-            found = transfer(run, model, split=split, rows=rows, judge=judge, options=options_of(option), out=out)
+        found = transfer(run, model, split=split, rows=rows, judge=judge, options=options_of(option), out=out)
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on", err=True)
         raise typer.Exit(INTERRUPTED) from None

@@ -205,4 +205,4 @@ def _task(source: TaskSource, folder: Path) -> str:
 
 def _slug(name: str) -> str:
     slug = "".join(c if c.isalnum() else "_" for c in name.lower())
-    return slug[:40].strip("_") or "x"
+    return slug[:25].strip("_") or "x"

@@ -13,6 +13,7 @@ from steepest.context import Context, World
 from steepest.errors import SpecError, StateError, nearest
 from steepest.finishing import compare, estimate
 from steepest.ledger import UNLIMITED, Ledger
+from steepest.lock import Lock
 from steepest.models.opening import Opened
 from steepest.reporting import matrix
 from steepest.reporting.matrix import Carried, Entry, Transfer
@@ -93,10 +94,9 @@ def transfer(
     lines = list(_lines(origins))
     sources = {origin.digest: origin for origin in origins}
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
     names: list[str] = []
     entries: list[Entry] = []
-    with CallLog(folder / "calls.jsonl") as log:
+    with Lock(folder), CallLog(folder / "calls.jsonl") as log:
         before = len(log)
         for model in models:
             opened = open_models({"task": model}, options)["task"]

@@ -21,6 +21,7 @@ from steepest.diagnosing.power import rows_for
 from steepest.diagnosing.spread import churn, headroom, is_binary, resampling, spread
 from steepest.errors import SpecError
 from steepest.finishing import compare, estimate, faults, spent
+from steepest.lock import Lock
 from steepest.models.opening import Opened
 from steepest.reporting.ranking import holm
 from steepest.reporting.statistics import paired_test
@@ -101,8 +102,7 @@ def diagnosed(  # size: every field of the diagnosis by name
     roles = cast(["optimizer"], task, models)
     prices = prices_of(price, roles)
     folder = Path("runs") / f"diagnose-{_slug(task.name)}" if out is None else Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    with CallLog(folder / "calls.jsonl") as log:
+    with Lock(folder), CallLog(folder / "calls.jsonl") as log:
         before = len(log)
         measured = measure(task, {role: each.model for role, each in roles.items()}, budget, log, prices)
         asked = len(log) - before

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +14,8 @@ from steepest import codec
 from steepest.errors import TaskError
 from steepest.exporting.rebuilding import Rebuilt
 from steepest.exporting.subject import Subject
-from steepest.tasks.loading import load_task, read_task_file
+from steepest.objects import files_named
+from steepest.tasks.loading import TaskSpec, load_task, read_task_file
 from steepest.tasks.source import SPLITS, TaskSource
 from steepest.types import Example
 
@@ -45,9 +48,13 @@ def write(subject: Subject) -> Mapping[str, str]:
 
 def rebuild(path: Path, subject: Subject, rows: Sequence[Example]) -> Rebuilt:
     """What the task in the file asks, read by Steepest."""
-    spec = read_task_file(path / FILE)
-    task = load_task(spec).task
+    task = load_task(_asking(read_task_file(path / FILE))).task
     return Rebuilt([task.template.render(task.seeds[0], row) for row in rows], "steepest")
+
+
+def _asking(spec: TaskSpec) -> TaskSpec:
+    """The task without its metric where that is code: what is asked, and of which rows, does not depend on it."""
+    return replace(spec, answer="exact_match") if any(files_named(spec.answer)) else spec
 
 
 def _files(subject: Subject, rows: Sequence[Example], head: str) -> dict[str, str]:
@@ -75,7 +82,12 @@ def _files(subject: Subject, rows: Sequence[Example], head: str) -> dict[str, st
     yaml.default_flow_style, yaml.allow_unicode, yaml.sort_base_mapping_type_on_output = False, True, False
     yaml.dump(content, written)
     lines = [{names["id"]: row.id, names["input"]: row.input, names["target"]: row.target, **row.meta} for row in rows]
-    return {FILE: head + written.getvalue(), "rows.jsonl": "".join(codec.dumps(line) + "\n" for line in lines)}
+    # A path may hold a line end, and what follows it would be no comment.
+    named = [f"# The metric is named beside the file: --answer {json.dumps(n)}\n" for n in files_named(subject.metric)]
+    return {
+        FILE: head + "".join(named) + written.getvalue(),
+        "rows.jsonl": "".join(codec.dumps(line) + "\n" for line in lines),
+    }
 
 
 def _free(name: str, taken: set[str]) -> str:
@@ -94,6 +106,6 @@ def _loaded(files: Mapping[str, str]) -> TaskSource | None:
         for name, text in files.items():
             (Path(folder) / name).write_bytes(text.encode())
         try:
-            return load_task(Path(folder) / FILE)
+            return load_task(_asking(read_task_file(Path(folder) / FILE)))
         except TaskError:
             return None

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import groupby
 from typing import Literal
 
 Kind = Literal["equal", "removed", "added"]
+
+_MOST_PAIRS = 100_000
+"""Pairs of equal words; a text that repeats itself has more, and to match them all would take minutes."""
 
 _UNSPACED = ("CJK ", "HIRAGANA", "KATAKANA", "THAI ", "LAO ", "KHMER ", "MYANMAR ", "TIBETAN ", "YI ")
 # Over the classes of `_class`: a word, or one other character with its marks, behind its white space.
@@ -56,14 +60,29 @@ def _class(character: str) -> str:
 
 def _changes(old: list[str], new: list[str]) -> Iterator[Run]:
     # White space does not decide whether two words are the same word.
-    matcher = SequenceMatcher(None, [t.strip() for t in old], [t.strip() for t in new], autojunk=False)
-    for tag, i, i_end, j, j_end in matcher.get_opcodes():
+    for tag, i, i_end, j, j_end in _compared([t.strip() for t in old], [t.strip() for t in new]):
         if tag == "equal":
             for before, after in zip(old[i:i_end], new[j:j_end], strict=True):
                 yield from _same_word(before, after)
         else:
             yield from (Run("removed", t) for t in old[i:i_end])
             yield from (Run("added", t) for t in new[j:j_end])
+
+
+def _compared(old: Sequence[str], new: Sequence[str]) -> Iterable[tuple[str, int, int, int, int]]:
+    """What is equal and what is not; with too much to match, common words start no match, or everything changed."""
+    places = Counter(new)
+    is_many = _pairs(old, places) > _MOST_PAIRS
+    if is_many and len(new) >= 200:  # from there on, difflib leaves out words that are more than one in a hundred
+        places = Counter({word: n for word, n in places.items() if n <= len(new) // 100 + 1})
+    if _pairs(old, places) > _MOST_PAIRS:
+        return [("replace", 0, len(old), 0, len(new))]
+    return SequenceMatcher(None, old, new, autojunk=is_many).get_opcodes()
+
+
+def _pairs(old: Sequence[str], places: Mapping[str, int]) -> int:
+    """How often a word of one is a word of the other, whose words are counted."""
+    return sum(places.get(word, 0) for word in old)
 
 
 def _same_word(before: str, after: str) -> Iterator[Run]:

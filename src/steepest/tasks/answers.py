@@ -23,6 +23,7 @@ from steepest.tasks.task import Judgement
 from steepest.types import Example
 
 _MOST_LABELS = 26
+_MOST_PARTS = 32
 _PAIRS = (("yes", "no"), ("true", "false"), ("valid", "invalid"), ("correct", "incorrect"), ("right", "wrong"))
 
 
@@ -226,8 +227,9 @@ def _extract_number(output: str, ask: str) -> str | None:
     stated = _last(found.statements(text), _stated_number)
     if asked:
         return stated or numbers.stated_number(found.clause(text)) or numbers.number(text)
-    marked = _last(found.marked(text), numbers.whole_number)
-    return stated or marked or numbers.last_number(found.after_abstention(text))
+    return (
+        stated or _last(found.marked(text), numbers.whole_number) or numbers.last_number(found.after_abstention(text))
+    )
 
 
 def _stated_number(statement: Statement) -> str | None:
@@ -310,5 +312,7 @@ def _stated_text(statement: Statement) -> str | None:
 
 
 def _last(parts: Sequence[_Part], read: Callable[[_Part], str | None]) -> str | None:
-    """What is read from the last part in which there is something to read."""
-    return next((answer for part in reversed(parts) if (answer := read(part))), None)
+    """What is read from the last part in which there is something to read; a model that repeats itself says no more
+    the hundredth time.
+    """
+    return next((answer for part in reversed(parts[-_MOST_PARTS:]) if (answer := read(part))), None)

@@ -187,9 +187,12 @@ def records(data: str | Path | Rows, lenient: bool = False) -> Iterator[Record]:
 
 
 def _must_exist(path: Path) -> None:
-    if path.is_file():
-        return
-    near = path.parent.iterdir() if path.parent.is_dir() else ()
+    try:
+        if path.is_file():
+            return
+        near = list(path.parent.iterdir()) if path.parent.is_dir() else []
+    except OSError as refused:
+        raise TaskError(f"a data file must be readable, got {str(path)!r} ({refused.strerror}); correct it") from None
     files = [str(path.parent / each.name) for each in near if is_data_file(each)]
     hint = nearest(str(path), files) if files else f"there is no data file in {str(path.parent)!r}"
     raise TaskError(f"a data file must exist, got {str(path)!r}; {hint}")
@@ -198,7 +201,10 @@ def _must_exist(path: Path) -> None:
 def read_text(path: Path, lenient: bool = False) -> str:
     """The text of a file; where `lenient`, bytes that are no UTF-8 become lone surrogates."""
     _must_exist(path)
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as refused:
+        raise TaskError(f"a data file must be readable, got {str(path)!r} ({refused.strerror}); correct it") from None
     if lenient:
         return content.decode("utf-8-sig", "surrogateescape")
     try:

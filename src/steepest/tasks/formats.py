@@ -6,6 +6,7 @@ benchmark's file. `Odd` is raised for a record that the benchmark itself leaves 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,8 +128,10 @@ def cell(record: Record, column: str) -> Any:
 
 def _filled(record: Record, text: str) -> str:
     """The text with the record's columns for its slots."""
-    for slot in slots_of(text):
-        text = text.replace(f"{{{slot}}}", as_text(cell(record, slot)).strip())
+    # In one pass, so that braces in a cell stay as they are.
+    slots = slots_of(text)
+    parts = re.split(r"\{(" + "|".join(slots) + r")\}", text) if slots else [text]
+    text = "".join(as_text(cell(record, part)).strip() if at % 2 else part for at, part in enumerate(parts))
     if not text.strip():
         number = list(record.values).index(next(iter(record.values))) + 1
         raise TaskError(f"{record.place}, column {number}: a question must not be empty; give the original file")

@@ -10,9 +10,10 @@ from typing import Any, Literal, NoReturn
 
 from steepest import codec
 from steepest.errors import TaskError, nearest
+from steepest.objects import full_name, names_code
 from steepest.tasks import benchmarks
 from steepest.tasks.answers import Choice, Kind, Number, YesNo, asked_in_chinese, infer, labels_of
-from steepest.tasks.datasets import Columns, Read, first_columns, question_key, read_rows
+from steepest.tasks.datasets import Columns, Read, first_columns, question_key, read_rows, read_text
 from steepest.tasks.duplicates import find
 from steepest.tasks.judge import Judge
 from steepest.tasks.metrics import Answer, extractor_of, gold_of, is_judge, open_metric
@@ -23,6 +24,7 @@ from steepest.tasks.tables import Rows
 from steepest.tasks.task import Language, Metric, Task, Template, slots_of
 
 DEFAULT_TARGET = "target"
+_DEEPEST = 20
 _NEARLY_ALL = 0.9
 """Share of targets of one kind from which the others are taken for mistakes, not for another kind."""
 BUNDLED: tuple[str, ...] = (
@@ -58,7 +60,7 @@ class TaskSpec:
     system: str = ""
     """The system's turn."""
     answer: Answer = "auto"
-    """What counts as right; see KINDS. "auto" looks at the targets."""
+    """What counts as right; see KINDS. "auto" looks at the targets. A function of yours not in a task file."""
     criteria: str = ""
     """When an answer is good, for a judge to rate by; stands in for `answer`."""
     description: str = ""
@@ -95,6 +97,7 @@ def load_task(
     *,
     data_dir: str | Path | None = None,
     skip_bad_rows: bool = False,
+    answer: Answer | None = None,
 ) -> TaskSource:
     """The task that a name, a task file (.yaml), a run folder, rows or a spec describe. Raises TaskError.
 
@@ -102,9 +105,10 @@ def load_task(
     `data_dir`, or asked of the hub. Rows are mappings with the columns "input" and "target"; for other columns,
     layouts or kinds of answer give a TaskSpec. A run folder gives the very rows of that run. `prompt` is an initial
     prompt instead of the task's own. With `skip_bad_rows`, rows that cannot be used are left out and named in the
-    notes.
+    notes. `answer` is what counts as right, instead of the task file's own; a function of yours is named here, for a
+    task file runs no code.
     """
-    spec = _spec_of(task)
+    spec = _spec_of(task, answer)
     if data_dir is not None and (spec is not None or str(task) not in benchmarks.names()):
         _refuse_folder(task)
     if spec is not None:
@@ -114,14 +118,41 @@ def load_task(
     return source if prompt is None else source.with_prompt(prompt)
 
 
-def _spec_of(task: str | Path | Rows | TaskSpec) -> TaskSpec | None:
+def _spec_of(task: str | Path | Rows | TaskSpec, answer: Answer | None) -> TaskSpec | None:
     """How the rows are to be read; None for what has rows already."""
+    given: dict[str, Any] = {} if answer is None else {"answer": answer}
     if isinstance(task, TaskSpec):
-        return task
+        return replace(task, **given)
     if not isinstance(task, str | Path):
-        return TaskSpec(task, name="rows")
-    is_file = str(task) not in BUNDLED and Path(task).suffix.lower() in (".yaml", ".yml")
-    return read_task_file(Path(task)) if is_file else None
+        return TaskSpec(task, name="rows", **given)
+    if is_task_file(task):
+        spec = read_task_file(Path(task))
+        if answer is None:
+            refuse_code(spec.answer, Path(task))
+        # A function that is named beside the file is looked for where the name was given.
+        return replace(spec, answer=_from_here(answer)) if answer is not None else spec
+    if given:
+        raise TaskError(f"an answer goes with rows or a task file, got {answer!r} with the task {task!r}; leave it out")
+    return None
+
+
+def is_task_file(task: str | Path) -> bool:
+    """Whether a task's name is that of a task file."""
+    return str(task) not in BUNDLED and Path(task).suffix.lower() in (".yaml", ".yml")
+
+
+def refuse_code(answer: Answer, path: Path) -> None:
+    """TaskError where a task file has a function for its metric: whoever wrote the file would run code here."""
+    name = answer.get("use") if isinstance(answer, Mapping) else answer
+    if isinstance(name, str) and names_code(name):
+        raise TaskError(
+            f"{path}: a task file names no code to be run, got answer {name!r}; if the code is yours, name it beside "
+            f"the file: --answer {name}"
+        )
+
+
+def _from_here(answer: Answer) -> Answer:
+    return full_name(answer) if isinstance(answer, str) else answer
 
 
 def _refuse_folder(task: str | Path | Rows | TaskSpec) -> NoReturn:
@@ -136,7 +167,7 @@ def _named(task: str, data_dir: str | Path | None, skip_bad: bool) -> TaskSource
         from steepest import bundled
 
         return bundled.source(task)
-    if (Path(task) / "run.json").is_file():
+    if _is_file(Path(task) / "run.json"):
         return restore_task(Path(task))
     if task.partition("/")[0] in benchmarks.stems():
         return benchmarks.load(task, data_dir, skip_bad)
@@ -154,21 +185,48 @@ def _near(task: str) -> str:
 
 def read_task_file(path: Path) -> TaskSpec:
     """The spec in a YAML file; relative paths in it start from its folder."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError
-
-    if not path.is_file():
+    if not _is_file(path):
         files = [str(each) for each in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
         raise TaskError(f"a task file must exist, got {str(path)!r}; {nearest(str(path), [*files, *BUNDLED])}")
+    content = _parsed(read_text(path), path)
+    if not isinstance(content, dict) or "data" not in content:
+        raise TaskError(f"{path}: a task file holds keys such as data, input and target, and at least data")
+    return _spec(content, path)
+
+
+def _parsed(text: str, path: Path) -> Any:
+    """What YAML text says, by the safe reader. TaskError for what is not YAML, or repeats itself by reference."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+
+    depth = 0
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8-sig"))
+        # A few lines of references to references stand for more than any memory holds.
+        for event in YAML(typ="safe", pure=True).parse(text):
+            place = f"{path}, line {event.start_mark.line + 1}"
+            if isinstance(event, AliasEvent):
+                raise TaskError(f"{place}: a task file has no references, got *{event.anchor}; write it out")
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise TaskError(f"{place}: lists lie at most {_DEEPEST} deep in each other, got more; correct the line")
+        return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark
         line = f", line {mark.line + 1}" if mark else ""
         raise TaskError(f"{path}{line}: not YAML, {error.problem}; correct the line") from None
-    if not isinstance(content, dict) or "data" not in content:
-        raise TaskError(f"{path}: a task file holds keys such as data, input and target, and at least data")
-    return _spec(content, path)
+    except (YAMLError, ValueError, TypeError, RecursionError) as error:
+        # Characters that YAML lacks, dates that no calendar has, lists in lists without end.
+        problem = " ".join(str(error).split())
+        raise TaskError(f"{path}: not YAML that can be read, {problem}; correct the file") from None
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; no for a path that no file can have."""
+    try:
+        return path.is_file()
+    except OSError:  # such as one that is too long
+        return False
 
 
 _FILE_KEYS = tuple(field.name for field in fields(TaskSpec) if field.name != "folder")

@@ -55,6 +55,17 @@ class Custom:
         return judged
 
 
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """A function that a run folder names: its file is run when the first output is scored, not to read the folder."""
+
+    name: str
+
+    def __call__(self, example: Example, output: str) -> float | Judgement:
+        said: float | Judgement = find_object(self.name, TaskError)(example, output)
+        return said
+
+
 def _row(example: Example) -> str:
     """A row by its id and the beginning of its question."""
     question = " ".join(example.input.split())
@@ -105,6 +116,13 @@ def open_metric(answer: Answer, targets: Sequence[str] = (), folder: Path = Path
     if use not in _NAMED:
         raise TaskError(f"an unknown kind of answer, {use!r}; {nearest(use, KINDS)}, or file.py:function")
     return _built(use, spec, targets)
+
+
+def open_recorded(spec: Mapping[str, Any]) -> Metric | Judge:
+    """The metric that `describe_metric` wrote; a user's function is not looked for before it is needed."""
+    use = str(spec.get("use", ""))
+    where = use.rpartition(":")[0]
+    return Custom(_Later(use), use) if where not in ("", _PASSED) else open_metric(spec)
 
 
 def write_answer(answer: Answer) -> str:

@@ -77,6 +77,8 @@ _ENGLISH = re.compile(
 
 def _english(text: str) -> Iterator[Numeral]:
     for match in _ENGLISH.finditer(text):
+        if len(match[0]) > _LONGEST:
+            continue
         value = Fraction(0)
         if match["whole"]:
             value += _cardinal(match["whole"])
@@ -123,6 +125,8 @@ _MEASURE = re.compile(r"[\s,.;!?)）个個只本条條张張块塊元米岁歲�
 
 def _chinese(text: str) -> Iterator[Numeral]:
     for match in _CHINESE.finditer(text):
+        if len(match[0]) > _LONGEST:
+            continue
         if match["percent"]:
             value = han_value(match["percent"])
         elif match["under"]:
@@ -171,8 +175,10 @@ def _han_integer(text: str) -> int:
     return total + section + (digit * last // 10 if is_short else digit)
 
 
+_LONGEST = 1000
+"""Characters; more are a model that repeats itself, and Python reads no number of more than 4,300 digits."""
 _MIXED = re.compile(
-    r"(?:[0-9]+(?:\.[0-9]+)?(?:[百千]?[万萬亿億]|百(?!分)|千(?![米克瓦赫卡字帕])))+(?:[0-9]+(?![0-9.,%/]))?"
+    r"(?<![0-9])(?:[0-9]+(?:\.[0-9]+)?(?:[百千]?[万萬亿億]|百(?!分)|千(?![米克瓦赫卡字帕])))+(?:[0-9]+(?![0-9.,%/]))?"
 )
 _STEP = re.compile(r"([0-9]+(?:\.[0-9]+)?)([百千]?)([万萬亿億]?)")
 
@@ -183,6 +189,8 @@ def unmixed(text: str) -> str:
 
 
 def _unmix(match: re.Match[str]) -> str:
+    if len(match[0]) > _LONGEST:
+        return match[0]
     total = Fraction(0)
     for number, tenfold, myriad in _STEP.findall(match[0]):
         total += Fraction(number) * _TENFOLD.get(tenfold, 1) * _MYRIADS.get(myriad, 1)

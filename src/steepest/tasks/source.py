@@ -9,7 +9,8 @@ from typing import Any
 
 from steepest import codec
 from steepest.errors import StateError
-from steepest.tasks.metrics import open_metric
+from steepest.objects import refuse_carried
+from steepest.tasks.metrics import open_recorded
 from steepest.tasks.notes import Note
 from steepest.tasks.task import Language, Task, Template
 from steepest.types import Example
@@ -59,17 +60,21 @@ class TaskSource:
 
 
 def restore_task(folder: Path) -> TaskSource:
-    """The task of a run, from its folder alone: the very rows, metric and initial prompts. Raises StateError."""
+    """The task of a run, from its folder alone: the very rows, metric and initial prompts. Raises StateError.
+
+    Nothing that the folder names is run by reading it: a user's function is looked for when it is first needed.
+    """
     run = folder / "run.json"
     data = codec.read(dict[str, Any], _bytes(run), f"{run} cannot be read, restore it", StateError)
     told: TaskInfo = codec.decode(TaskInfo, data.get("task"), f"{run}: task", StateError)
+    refuse_carried(told.metric, folder)
     rows = {split: _rows(folder / "data" / f"{split}.jsonl") for split in SPLITS}
     task = Task(
         name=told.name,
         train=rows["train"],
         dev=rows["dev"],
         template=Template(told.layout, told.system),
-        metric=open_metric(told.metric),
+        metric=open_recorded(told.metric),
         extractor=told.extractor,
         seeds=told.seeds,
         max_tokens=told.max_tokens,

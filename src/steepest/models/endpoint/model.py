@@ -159,7 +159,7 @@ class Endpoint:
             return self._transport
 
     def _read(self, request: Request, data: bytes, size: int) -> Response:
-        response = replies.response(data, request.stop, size)
+        response = replies.response(self._settings.without_key(data), request.stop, size)
         start = bodies.begun(request.prompt)
         if not start or self._settings.prefill or self._settings.api == "completions":
             return response

@@ -98,6 +98,11 @@ class Settings:
             said.append("extra=" + json.dumps(self.extra, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
         return " ".join([f"openai:{self.model}@{self.url}", *said])
 
+    def without_key(self, data: bytes) -> bytes:
+        """A body without the key, for servers that repeat what they were sent; words that are no secrets stay."""
+        key = self.key.encode()
+        return data.replace(key, b"[key]") if len(key) >= _SHORTEST_KEY else data
+
     def redacted(self, text: str) -> str:
         """`text` on one line, without the key."""
         plain = text.replace(self.key, "[key]") if self.key else text

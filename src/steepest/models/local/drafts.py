@@ -13,9 +13,11 @@ import numpy as np
 
 from steepest.models.local.prefixes import as_bytes
 
-_FIRST = 8
-"""Tokens tried at once to begin with; twice as many after all of them were right."""
-_MOST = 64
+_FIRST, _MOST = 8, 64
+"""Tokens tried at once: to begin with, and at most."""
+_TOO_FEW, _ENOUGH = 0.7, 0.9
+"""Where a smaller share of a pass's guesses is right, fewer tokens are tried at once; more where a larger one is."""
+_CHANGE = 1.5
 _APART = 16
 """How far a text may have moved against its draft and still be found in it."""
 _KEPT = 20_000
@@ -25,11 +27,12 @@ _KEPT = 20_000
 class Draft:
     """One draft, and how far the text has come along it."""
 
-    def __init__(self, tokens: Sequence[int]) -> None:
+    def __init__(self, tokens: Sequence[int], first: int) -> None:
+        """`first`: how many tokens are tried at once to begin with; twice as many after all of them were right."""
         self._tokens = list(tokens)
         self._at = 0
         self._along = True
-        self._trust = _FIRST
+        self._first = self._trust = first
         self._pairs: dict[tuple[int, int], list[int]] = {}
         """Where two tokens stand in a row."""
 
@@ -43,7 +46,7 @@ class Draft:
             self._follow(before, token)
             before = token
         if guessed:
-            self._trust = min(2 * self._trust, _MOST) if len(new) > guessed else _FIRST
+            self._trust = min(2 * self._trust, _MOST) if len(new) > guessed else self._first
 
     def _follow(self, before: int, token: int) -> None:
         """Go along with one more token; two in a row tell where the texts meet again."""
@@ -68,6 +71,8 @@ class Drafts:
         self._forward: list[bytes] = []
         self._backward: list[bytes] = []
         """Prompts in order, and prompts from their ends in order: the most alike are neighbours."""
+        self._first = float(_FIRST)
+        """Tokens tried at once to begin with."""
 
     def keep(self, prompt: Sequence[int], answer: list[int]) -> None:
         """Remember an answer; the oldest one is forgotten where there are too many."""
@@ -82,6 +87,13 @@ class Drafts:
             del self._forward[bisect_left(self._forward, oldest)]
             del self._backward[bisect_left(self._backward, _turned(oldest))]
 
+    def tell(self, guessed: int, right: int) -> None:
+        """Note how many tokens of drafts a pass has tried, and how many of them were right."""
+        if right < _TOO_FEW * guessed:
+            self._first = max(self._first / _CHANGE, 1.0)
+        elif guessed and right > _ENOUGH * guessed:
+            self._first = min(self._first * _CHANGE, float(_MOST))
+
     def find(self, prompt: Sequence[int]) -> Draft | None:
         """The answer to the prompt that shares the longest beginning and end with this one, more than half of it."""
         name = as_bytes(prompt)
@@ -90,7 +102,9 @@ class Drafts:
         near |= {_turned(other): other for other in _around(self._backward, turned)}
         shared = {other: _alike(name, other) + _alike(turned, near[other]) for other in sorted(near)}
         best = max(shared, key=shared.__getitem__, default=b"")
-        return Draft(self._answers[best]) if best and 2 * shared[best] > len(prompt) else None
+        if not best or 2 * shared[best] <= len(prompt):
+            return None
+        return Draft(self._answers[best], round(self._first))
 
 
 def _turned(name: bytes) -> bytes:

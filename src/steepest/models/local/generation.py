@@ -278,8 +278,10 @@ class Decoding:
         guessed[rows, within] = [token for guess in guesses for token in (*guess, -2)]
         right = (new == guessed).cumprod(1).sum(1)
         finished = self._write(slots, new, right + 1)
-        self._loaded.work.guessed += int(counts.sum()) - len(counts)
-        self._loaded.work.right += int(np.minimum(right, self._lengths[slots] - before).sum())
+        tried, taken = int(counts.sum()) - len(counts), int(np.minimum(right, self._lengths[slots] - before).sum())
+        self._loaded.work.guessed += tried
+        self._loaded.work.right += taken
+        self._loaded.drafts.tell(tried, int(right.sum()))
         # What was read behind the last right guess is of no use.
         self._slots.lengths[slots] = self._lengths[slots] - 1
         for slot, _ in finished:

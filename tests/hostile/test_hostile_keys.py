@@ -1,0 +1,131 @@
+"""Keys come from the environment and end at the server: no file, no output, no error has one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.commands import Shell, toy_rows, write_rows
+from models.endpoint.stub import Asked, Say, Stub, error, running, said
+
+KEY = "sk-planted-9f8e7d6c5b4a39281706"
+
+
+def echoing(asked: Asked) -> Say:
+    """A server that answers with the key that it was sent, and now and then refuses with it."""
+    key = (asked.authorization or "").removeprefix("Bearer ")
+    if asked.number % 9 == 4 and not asked.tries:
+        return error(500, f"Incorrect state of {key}", code=key)
+    if asked.number % 9 == 7 and not asked.tries:
+        return Say(f"<html>{key}</html>".encode(), 502)
+    return said(f"<prompt>Say {asked.number}.</prompt> the key is {key}, the answer is 4", usage=bool(asked.number % 2))
+
+
+def refusing(asked: Asked) -> Say:
+    return error(401, f"Incorrect API key provided: {asked.authorization}. You can find yours elsewhere.")
+
+
+def rejecting(asked: Asked) -> Say:
+    return error(400, f"unknown parameter {asked.authorization}", code=str(asked.authorization))
+
+
+@pytest.fixture
+def shell(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OTHER_KEY", KEY)
+    write_rows(tmp_path / "toy.csv", toy_rows())
+    return Shell(capsys, tmp_path)
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with running(echoing) as server:
+        yield server
+
+
+def holders(folder: Path) -> list[str]:
+    """Files that have the key, or half of it."""
+    halves = (KEY[:16].encode(), KEY[-16:].encode())
+    return [str(path) for path in folder.rglob("*") if path.is_file() and any(h in path.read_bytes() for h in halves)]
+
+
+def test_no_file_and_no_output_of_a_run_has_the_key(shell: Shell, stub: Stub) -> None:
+    model = (
+        "--model",
+        f"openai:m@{stub.url}",
+        "--judge",
+        f"openai:m@{stub.url}",
+        "--option",
+        "judge.key_env=OTHER_KEY",
+    )
+    rows = ("--data", "toy.csv", "--input", "question", "--criteria", "It is right.")
+    calls = [shell("run", "opro", *rows, *model, "--set", "preset=small", "--calls", "150")]
+    (run,) = shell.runs
+    calls += [shell("resume", run, "--calls", "200"), shell("report", run), shell("show", run), shell("list", "runs")]
+    calls += [shell("export", run, "--to", to, "--out", f"out-{to}") for to in ("json", "yaml", "promptfoo", "lm-eval")]
+    rule = ("--data", "toy.csv", "--input", "question", "--answer", "exact_match", *model[:2])
+    calls += [shell("diagnose", *rule, "--calls", "300", "--out", "found")]
+    calls += [shell("compare", "opro:small", *rule, "--calls", "150", "--seeds", "1")]
+    calls += [shell("eval", run, "--json")]
+    assert {asked.authorization for asked in stub.asked} == {f"Bearer {KEY}"}
+    for each in calls:
+        assert KEY[:16] not in each.out + each.err and KEY[-16:] not in each.out + each.err
+    assert (run / "calls.jsonl").stat().st_size > 1000
+    assert not holders(shell.folder)
+
+
+@pytest.mark.parametrize("script", [refusing, rejecting])
+def test_errors_do_not_repeat_the_key(shell: Shell, script: object) -> None:
+    with running(script) as server:  # type: ignore[arg-type]
+        model = ("--model", f"openai:m@{server.url}")
+        for arguments in (("run", "opro", *shell.rows, *model), ("eval", *shell.rows, *model)):
+            refused = shell(*arguments)
+            assert refused.code == 2 and refused.err.startswith("error: ") or "error: " in refused.err
+            assert KEY[:16] not in refused.out + refused.err and KEY[-16:] not in refused.out + refused.err
+    assert not holders(shell.folder)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ("--model", f"openai:m@http://user:{KEY}@127.0.0.1:9/v1"),
+        ("--model", f"openai:m@http://127.0.0.1:9/v1?key={KEY}"),
+        ("--model", f"openai:{KEY}@http://127.0.0.1:9/v1"),
+        ("--model", "openai:m@http://127.0.0.1:9/v1", "--option", f"key_env={KEY}"),
+        ("--model", "openai:m@http://127.0.0.1:9/v1", "--option", f'extra={{"api_key": "{KEY}"}}'),
+        ("--model", f"openai:m@http://127.0.0.1:9/{KEY}/v1"),
+    ],
+)
+def test_keys_in_names_urls_and_options_are_refused_and_not_repeated(shell: Shell, model: tuple[str, ...]) -> None:
+    refused = shell("run", "opro", *shell.rows, *model, "--steps", "1")
+    assert refused.code == 2 and KEY not in refused.out + refused.err
+    assert not shell.runs and not holders(shell.folder)
+
+
+@pytest.mark.slow
+def test_a_crash_shows_no_key(shell: Shell, stub: Stub) -> None:
+    """The same from outside, with whatever Python prints where it ends by force."""
+    command = [sys.executable, "-X", "dev", "-W", "ignore", "-m", "steepest.cli"]
+    code = "import sys; from steepest.cli import main; sys.exit(main())"
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "run",
+        "opro",
+        *shell.rows,
+        "--model",
+        f"openai:m@{stub.url}",
+        "--calls",
+        "90",
+    ]
+    done = subprocess.run(command, cwd=shell.folder, capture_output=True, text=True, check=False, timeout=120)
+    assert KEY[:16] not in done.stdout + done.stderr
+    (run,) = shell.runs
+    assert KEY not in json.dumps([path.read_text() for path in run.rglob("*.json*")])
