@@ -71,7 +71,7 @@ class Drafts:
         self._forward: list[bytes] = []
         self._backward: list[bytes] = []
         """Prompts in order, and prompts from their ends in order: the most alike are neighbours."""
-        self._first = float(_FIRST)
+        self.first = float(_FIRST)
         """Tokens tried at once to begin with."""
 
     def keep(self, prompt: Sequence[int], answer: list[int]) -> None:
@@ -90,9 +90,9 @@ class Drafts:
     def tell(self, guessed: int, right: int) -> None:
         """Note how many tokens of drafts a pass has tried, and how many of them were right."""
         if right < _TOO_FEW * guessed:
-            self._first = max(self._first / _CHANGE, 1.0)
+            self.first = max(self.first / _CHANGE, 1.0)
         elif guessed and right > _ENOUGH * guessed:
-            self._first = min(self._first * _CHANGE, float(_MOST))
+            self.first = min(self.first * _CHANGE, float(_MOST))
 
     def find(self, prompt: Sequence[int]) -> Draft | None:
         """The answer to the prompt that shares the longest beginning and end with this one, more than half of it."""
@@ -104,7 +104,7 @@ class Drafts:
         best = max(shared, key=shared.__getitem__, default=b"")
         if not best or 2 * shared[best] <= len(prompt):
             return None
-        return Draft(self._answers[best], round(self._first))
+        return Draft(self._answers[best], round(self.first))
 
 
 def _turned(name: bytes) -> bytes:

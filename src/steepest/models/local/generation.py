@@ -201,7 +201,8 @@ class Decoding:
     def _guess(self, slot: int) -> list[int]:
         """What a draft says comes next; the last token that there is room for is not guessed."""
         draft = self._drafts.get(slot)
-        return draft.guess(int(self._ends[slot] - self._lengths[slot]) - 1) if draft else []
+        room = int(self._ends[slot] - self._lengths[slot]) - 1
+        return draft.guess(min(room, round(8 * self._loaded.drafts.first))) if draft else []
 
     def _close_up(self, running: Ints) -> Ints:
         """Move the last texts to free slots before them, so that a step looks at nothing else; where they are now."""
