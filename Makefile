@@ -1,6 +1,7 @@
 # make demo    set everything up and watch GReaTer improve a prompt
 # make test    lint, types and tests
 # make test-fast   the unit tests without the slow ones
+# make fuzz        random mutations of valid inputs
 # make test-faults runs of every method killed hundreds of times, and resumed
 # make model   train the bundled model again, from nothing
 # make bench   the small benchmarks
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-fast lint types test-faults model bench clean
+.PHONY: demo test test-fast lint types test-faults fuzz model bench clean
 
 demo: .stamp-local
 	$(BIN)/steepest run greater --task arithmetic
@@ -23,6 +24,9 @@ test: lint types .stamp-exports
 
 test-fast: .stamp-dev
 	$(BIN)/python -m pytest -m "not slow"
+
+fuzz: .stamp-dev
+	$(BIN)/python tests/hostile/fuzz.py --seconds 40
 
 test-faults: .stamp-dev
 	PYTHONPATH=tests $(BIN)/python tests/faults/fault_sweep.py --kills 40 --full-disks 10
