@@ -420,9 +420,9 @@ def test_dollars_are_counted_by_role_and_limited(tmp_path: Path) -> None:
 
 
 def test_a_limit_on_dollars_needs_every_price(tmp_path: Path) -> None:
-    models = {"task": Opened("mine.py:Model", toy_model())}
+    models = {"task": Opened("/of/mine.py:Model", toy_model())}
     plan = toy_plan(models=models, limits=Limits(dollars=1.0))
-    with pytest.raises(SpecError, match=r"got none for 'task' \(mine.py:Model\).*--price task=0.15/0.60"):
+    with pytest.raises(SpecError, match=r"got none for 'task' \(/of/mine.py:Model\).*--price task=0.15/0.60"):
         Run.create(tmp_path / "run", plan)
     with pytest.raises(SpecError, match="got 'taks'; did you mean 'task'"):
         Run.create(tmp_path / "run", replace(plan, prices={"taks": Price(1, 1)}))

@@ -226,7 +226,8 @@ def test_steepest_asks_and_scores_the_task_file_as_the_run_did(
     steepest.export(served.run, "yaml", out=tmp_path / "task")
     before = len(served.stub.asked)
     task = str(tmp_path / "task" / "task.yaml")
-    assert main(["eval", "--task", task, "--model", served.model, "--split", "dev", "--json"]) == 0
+    asked = ["eval", "--task", task, "--model", served.model, "--split", "dev", "--json"]
+    assert main([*asked, "--answer", served.subject.metric["use"]]) == 0
     served.heard(before)
     recorded = served.subject.recorded("dev")
     score = json.loads(capsys.readouterr().out)["score"]["mean"]
