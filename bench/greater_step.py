@@ -11,9 +11,10 @@ forward pass for every re-scored row, nothing reused. What it counts is checked 
 
 with Q rows, mu candidates, L0 tokens of question, prompt and template, R of reasoning, and L of the whole row. Only
 its calls of the garbage collector are left out. Ours is `greater` with preset=paper behind the journal, in a steady
-state: the incumbent's reasoning is known from the step before, and the position moves on by one.
+state: the incumbent's reasoning is known from the step before, and the position moves on by one. Beside it the same
+steps without drafts from earlier answers.
 
-Both take turns in one process on one thread. The floor is what no implementation of the step can leave out, at the
+All take turns in one process on one thread. The floor is what no implementation of the step can leave out, at the
 best rate at which this machine multiplies the model's matrices; attention and everything else count as nothing.
 
     python bench/greater_step.py [--size small large bundled] [--dtype float32 bfloat16] [--rounds 3] [--quick]
@@ -44,6 +45,7 @@ from steepest.context import Context, World
 from steepest.ledger import UNLIMITED, Ledger
 from steepest.methods.greater import Greater
 from steepest.models import open_model
+from steepest.models.local.drafts import Draft, Drafts
 from steepest.tasks.task import Task
 from steepest.types import Example, Usage
 from tiny import Counter, Passed, Spent, machine, matrix_rate, operations, random_model, random_task, ratio, spent
@@ -220,12 +222,21 @@ def _rectangle(sequences: Sequence[list[int]], left: bool) -> tuple[torch.Tensor
     return torch.tensor(ids), torch.tensor(mask)
 
 
+class NoDrafts(Drafts):
+    """Nothing is guessed."""
+
+    def find(self, prompt: Sequence[int]) -> Draft | None:
+        """None, whatever was answered before."""
+        return None
+
+
 class Ours:
     """The method itself, step by step."""
 
     def __init__(self, model: Any, task: Task, settings: Settings, folder: Path, agreement: str, start: int) -> None:
         given = {"preset": "paper", "rows": settings.rows, "k": settings.k, "mu": settings.mu, "agreement": agreement}
         self.method: Greater = spec.build({"use": "greater", **given})
+        folder.mkdir()
         self._log = CallLog(folder / "calls.jsonl")
         self._world = World(task, {"task": model}, self._log, 0, lambda event: None)
         self._settings = settings
@@ -257,7 +268,13 @@ class Round:
     """One step of each."""
 
     ours: Spent
+    undrafted: Spent
+    """Ours without drafts."""
     published: Spent
+    guessed: int
+    """Tokens of drafts that were tried."""
+    right: int
+    """And that the model would have written."""
     floor: int
     """Floating-point operations that cannot be left out."""
     same: float
@@ -277,18 +294,26 @@ class Contest:
         self.model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype)).eval()
         self._theirs = Counter(self.model)
         self._published = Published(self.model, self.coder, task, settings, self._theirs)
-        opened = open_model(f"hf:{path}", threads=1, dtype=dtype)
-        self._counted = Counter(opened._loaded.model)
         # Random weights agree on nothing, so that intersections of rows would stay empty; means cost the same.
         agreement = "union" if size == "bundled" else "mean"
-        self._ours = Ours(opened, task, settings, folder, agreement, start=8 - rounds // 2)
+        self._opened = open_model(f"hf:{path}", threads=1, dtype=dtype)
+        self._counted = Counter(self._opened._loaded.model)
+        self._ours = Ours(self._opened, task, settings, folder / "drafts", agreement, start=8 - rounds // 2)
+        without = open_model(f"hf:{path}", threads=1, dtype=dtype)
+        without._loaded.drafts = NoDrafts()
+        self._undrafted = Ours(without, task, settings, folder / "none", agreement, start=8 - rounds // 2)
+        self._counted_undrafted = Counter(without._loaded.model)
         self._ours.step()
+        self._undrafted.step()
 
     def round(self) -> Round:
         """The next step of ours, and the same step by the published schedule."""
         settings, state, known = self.settings, self._ours.state, self._ours.reasoning()
         prompt, position = list(state.ids), state.position % len(state.ids)
+        before = self._opened.work
         ours = spent(self._ours.step, self._counted)
+        after = self._opened.work
+        undrafted = spent(self._undrafted.step, self._counted_undrafted)
         edits, written = self._ours.edits, self._ours.last.usage.output_tokens
         assert edits == settings.mu, f"{edits} edits were re-scored, not {settings.mu}"
         assert ours.passed.tokens >= written - edits * settings.rows, "tokens were written that no hook has seen"
@@ -299,7 +324,9 @@ class Contest:
         theirs = [self.coder.decode(ids).strip() for ids in self._published.reasoning]
         same = statistics.fmean(a.strip() == b for a, b in zip(known, theirs, strict=True))
         read = sum(map(len, self._published.reasoning))
-        return Round(ours, published, self._unavoidable(len(prompt), position, read, written), same)
+        floor = self._unavoidable(len(prompt), position, read, written)
+        guessed, right = after.guessed - before.guessed, after.right - before.right
+        return Round(ours, undrafted, published, guessed, right, floor, same)
 
     def _unavoidable(self, prompt: int, position: int, known: int, written: int) -> int:
         """Floating-point operations of a step that keeps all that it knows.
@@ -333,9 +360,15 @@ def table(name: str, done: Sequence[Round], rate: float) -> None:
         f"{_middle(theirs, 'steps'):,} / {_middle(ours, 'steps'):,} | "
         f"{_middle(theirs, 'logits'):,} / {_middle(ours, 'logits'):,} | "
         f"{floor:.2f} | {100 * floor / cpu:.0f} % | {rate / 1e9:.0f} | "
-        f"{100 * statistics.fmean(r.same for r in done):.0f} % |",
+        f"{100 * statistics.fmean(r.same for r in done):.0f} % | "
+        f"{_share(sum(r.right for r in done), sum(r.guessed for r in done))} | "
+        f"{statistics.median(r.undrafted.cpu for r in done):.2f} | {_middle([r.undrafted for r in done], 'calls'):,} |",
         flush=True,
     )
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f} % of {whole:,}" if whole else "none tried"
 
 
 def _middle(spendings: Sequence[Spent], what: str) -> int:
@@ -345,6 +378,7 @@ def _middle(spendings: Sequence[Spent], what: str) -> int:
 HEADER = (
     "model", "published, CPU s", "ours, CPU s", "CPU ratio (rounds)", "wall ratio (rounds)", "token passes",
     "forward calls", "decode steps", "logit rows", "floor, s", "share of the floor", "GFLOP/s", "same reasoning",
+    "drafts right", "without drafts, CPU s", "its forward calls",
 )  # fmt: skip
 
 

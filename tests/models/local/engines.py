@@ -14,14 +14,15 @@ from steepest.models.local.drafts import Drafts
 from steepest.models.local.layout import Layout
 from steepest.models.local.loaded import Work
 from steepest.models.local.model import LocalModel
-from steepest.models.local.prefixes import BLOCK, Prefixes
+from steepest.models.local.prefixes import Prefixes
+from steepest.models.local.slots import BLOCK
 from steepest.types import Request, Response
 
 
 def engine(family: Family, blocks: int = 10_000, **changes: Any) -> LocalModel:
     """The family's model with nothing remembered yet, and room for so many blocks."""
     loaded = family.local._loaded
-    weight = BLOCK * sum(key.nbytes + value.nbytes for key, value in loaded.shapes)
+    weight = BLOCK * sum(each.nbytes for each in loaded.shapes.each)
     fresh = {"prefixes": Prefixes(loaded.shapes, blocks * weight), "drafts": Drafts(), "work": Work(), "spare": []}
     return LocalModel(replace(loaded, **{**fresh, **changes}))
 

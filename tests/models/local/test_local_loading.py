@@ -21,6 +21,7 @@ from steepest.errors import ModelError
 from steepest.models import Generates, ScoresText, WhiteBox
 from steepest.models.local import loading, open_local
 from steepest.models.local.model import LocalModel
+from steepest.models.local.slots import Shapes
 from steepest.types import Objective, Request, Row
 
 
@@ -141,7 +142,7 @@ def test_layers_may_lie_in_different_places(
     places = {parameter.device.type for parameter in spread._loaded.model.parameters()}
     assert places == {"cpu", "meta"}
     assert spread._loaded.ragged and spread.id == families[name].local.id
-    assert {like.device.type for pair in spread._loaded.shapes for like in pair} == {"cpu"}
+    assert {like.device.type for like in spread._loaded.shapes.each} == {"cpu"}
     found, expected = done(spread), done(families[name].local)
     assert found[0] == expected[0]
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-5)
@@ -184,11 +185,14 @@ def test_room_is_that_of_the_fullest_device(monkeypatch: pytest.MonkeyPatch) -> 
     def layer(device: int) -> tuple[Like, Like]:
         return (Like(torch.device("cuda", device), 50),) * 2
 
-    one = loading._room([layer(1)] * 4)
+    def shapes(*devices: int) -> Shapes:
+        return Shapes([layer(device) for device in devices], Like(torch.device("cuda", 1), 0))
+
+    one = loading._room(shapes(1, 1, 1, 1))
     assert (one.held, one.remembered) == (10**9 // 400, 5 * 10**8)
     # A quarter of the layers on the smaller card, so that the larger one decides; then half of them.
-    assert loading._room([layer(0), *[layer(1)] * 3]).held == 10**9 // 300
-    two = loading._room([layer(0), layer(0), layer(1), layer(1)])
+    assert loading._room(shapes(0, 1, 1, 1)).held == 10**9 // 300
+    two = loading._room(shapes(0, 0, 1, 1))
     assert (two.held, two.remembered) == (5 * 10**8 // 200, 5 * 10**8)
 
 

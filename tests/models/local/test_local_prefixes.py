@@ -10,13 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steepest.models.local.drafts import _alike
-from steepest.models.local.prefixes import BLOCK, Prefixes, as_bytes
-from steepest.models.local.slots import Slots
+from steepest.models.local.prefixes import Prefixes, alike, as_bytes
+from steepest.models.local.slots import BLOCK, Shapes, Slots
 
-SHAPES = [(torch.zeros(2, 3), torch.zeros(2, 5)), (torch.zeros(1, 4), torch.zeros(1, 4))]
+SHAPES = Shapes([(torch.zeros(2, 3), torch.zeros(2, 5)), (torch.zeros(1, 4), torch.zeros(1, 4))], torch.zeros(1, 6))
 """Two layers that differ in heads, and keys that differ from values."""
-A_BLOCK = BLOCK * sum(each.nbytes for pair in SHAPES for each in pair)
+A_BLOCK = BLOCK * sum(each.nbytes for each in SHAPES.each)
 COLUMNS = 6 * BLOCK
 
 
@@ -52,8 +51,8 @@ def test_what_is_found_is_what_was_kept(limit: int, calls: list[list[tuple[int, 
     ever = set[tuple[int, ...]]()
     for call in calls:
         slots.reserve(len(call), COLUMNS + 1)
-        chains = [prefixes.known(as_bytes(text))[0] for text in call]
-        counts = [len(chain) * BLOCK for chain in chains]
+        known = [prefixes.known(as_bytes(text)) for text in call]
+        chains, counts = [each.blocks for each in known], [each.count for each in known]
         for store in slots.stores:
             store.fill_(-1)
         prefixes.load(slots, np.arange(len(call)), chains, counts)
@@ -64,7 +63,7 @@ def test_what_is_found_is_what_was_kept(limit: int, calls: list[list[tuple[int, 
             write(slots, row, text)
         prefixes.store(slots, range(len(call)), [as_bytes(text) for text in call])
         assert len(prefixes) <= limit
-        ever |= {text[:end] for text in call for end in range(BLOCK, len(text) + 1, BLOCK)}
+        ever |= {text[:end] for text in call for end in range(1, len(text) + 1)}
 
 
 @given(st.lists(ragged, min_size=1, max_size=6))
@@ -75,10 +74,35 @@ def test_with_room_everything_is_found_again(kept: list[tuple[int, ...]]) -> Non
     for text in kept:
         write(slots, 0, text)
         prefixes.store(slots, [0], [as_bytes(text)])
-    assert len(prefixes) == len({text[:end] for text in kept for end in range(BLOCK, len(text) + 1, BLOCK)})
+    whole = {text[:end] for text in kept for end in range(BLOCK, len(text) + 1, BLOCK)}
+    assert len(whole) <= len(prefixes) <= len(whole | set(kept))
     for text in kept:
-        chain, missing = prefixes.known(as_bytes(text))
-        assert (len(chain), missing) == (len(text) // BLOCK, None)
+        known = prefixes.known(as_bytes(text))
+        assert known.count >= len(text) // BLOCK * BLOCK and known.missing is None
+    last = prefixes.known(as_bytes(kept[-1]))
+    assert last.count == len(kept[-1])
+
+
+def test_a_text_goes_along_a_block_as_far_as_they_agree() -> None:
+    prefixes, slots = Prefixes(SHAPES, 2**20), Slots(None, SHAPES, "cpu")
+    slots.reserve(1, COLUMNS + 1)
+    one = tuple(range(BLOCK + 3))
+    for text in (one, (*one[:BLOCK], 99)):
+        write(slots, 0, text)
+        prefixes.store(slots, [0], [as_bytes(text)])
+    found = {count: prefixes.known(as_bytes((*one[:count], 77, 78))).count for count in (1, 5, BLOCK + 2, BLOCK + 3)}
+    assert found == {1: 1, 5: 5, BLOCK + 2: BLOCK + 2, BLOCK + 3: BLOCK + 3}
+    prefixes.load(slots, np.arange(1), [prefixes.known(as_bytes((*one[:5], 77))).blocks], [5])
+    assert held(slots, 0, 5) == keys_of(one)[:5]
+
+
+def test_a_short_block_that_was_forgotten_for_another_is_not_kept_twice() -> None:
+    prefixes, slots = Prefixes(SHAPES, 2**20), Slots(None, SHAPES, "cpu")
+    slots.reserve(1, COLUMNS + 1)
+    for text in ((1, 2), (1, 3), (1, 2), (1, 3), (1, 2)):
+        write(slots, 0, text)
+        prefixes.store(slots, [0], [as_bytes(text)])
+    assert len(prefixes) == 2 and prefixes.known(as_bytes((1, 2))).count == 2
 
 
 def test_what_was_used_last_is_forgotten_last_and_beginnings_after_ends() -> None:
@@ -88,7 +112,7 @@ def test_what_was_used_last_is_forgotten_last_and_beginnings_after_ends() -> Non
     for text in (one, two, one, three[:BLOCK]):
         write(slots, 0, text)
         prefixes.store(slots, [0], [as_bytes(text)])
-    found = [len(prefixes.known(as_bytes(text))[0]) for text in (one, two, three)]
+    found = [len(prefixes.known(as_bytes(text)).blocks) for text in (one, two, three)]
     assert found == [2, 1, 1]
 
 
@@ -100,10 +124,10 @@ def test_more_memory_keeps_what_is_there() -> None:
         write(slots, 0, text)
         prefixes.store(slots, [0], [as_bytes(text)])
     for text in many[::50]:
-        prefixes.load(slots, np.arange(1), [prefixes.known(as_bytes(text))[0]], [len(text)])
+        prefixes.load(slots, np.arange(1), [prefixes.known(as_bytes(text)).blocks], [len(text)])
         assert held(slots, 0, len(text)) == keys_of(text)
     prefixes.clear()
-    assert len(prefixes) == 0 and prefixes.known(as_bytes(many[0]))[0] == []
+    assert len(prefixes) == 0 and prefixes.known(as_bytes(many[0])).blocks == []
 
 
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
@@ -120,4 +144,4 @@ def test_memory_can_be_read_with_gradients_later(mode: Any) -> None:
 def test_common_beginnings(one: list[int], other: list[int]) -> None:
     both = zip(one, other, strict=False)
     expected = next((i for i, (a, b) in enumerate(both) if a != b), min(len(one), len(other)))
-    assert _alike(as_bytes(one), as_bytes(other)) == expected
+    assert alike(as_bytes(one), as_bytes(other)) == expected

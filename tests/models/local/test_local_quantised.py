@@ -133,7 +133,7 @@ def test_quantised_weights_change_the_loss(folders: dict[str, Path], llama: Fami
         for model in (llama.local, *(open_local(str(folders["llama"]), quantize=bits) for bits in ("8bit", "4bit")))
     ]
     apart = [float(np.abs(each - losses[0]).max()) for each in losses[1:]]
-    assert 0 < apart[0] < 0.2 < apart[1]
+    assert 0 < 2 * apart[0] < apart[1]
 
 
 def test_bfloat16_with_quantised_weights(folders: dict[str, Path]) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import Family
 
-from steepest.models.local.slots import Slots
+from steepest.models.local.slots import BLOCK, Slots
 
 TEXTS = np.random.default_rng(5).integers(5, 400, (5, 60))
 
@@ -37,7 +37,9 @@ def check_pieces(family: Family, plan: list[list[tuple[int, int, int]]]) -> None
             tokens[row, :count] = TEXTS[slot, starts[row] : starts[row] + count]
         rows, columns = np.nonzero(np.arange(tokens.shape[1]) < widths[:, None])
         with torch.inference_mode():
-            found = slots.read(order, tokens, widths, (rows, columns))
+            found = slots.read(order, tokens, widths, (order[rows], starts[rows] + columns))
+            again = slots.read(order[:1], TEXTS[:1, :1], np.asarray([0]), (order[rows], starts[rows] + columns))
+        assert torch.equal(found, again)
         wanted = [expected[slot][start : start + n] for (slot, n, _), start in zip(pieces, starts, strict=True)]
         torch.testing.assert_close(found, torch.cat(wanted), rtol=1e-4, atol=1e-3)
 
@@ -74,7 +76,7 @@ def test_a_copy_and_a_cut_go_on_alike(family: Family) -> None:
         slots.copy(np.asarray([2, 2]), np.asarray([0, 1]))
         slots.lengths[1] = 11
         tokens = np.stack([text[20:29], other[:9]])
-        found = slots.read(np.asarray([0, 1]), tokens, np.asarray([9, 9]), (np.asarray([0, 1]), np.asarray([8, 8])))
+        found = slots.read(np.asarray([0, 1]), tokens, np.asarray([9, 9]), (np.asarray([0, 1]), np.asarray([28, 19])))
     torch.testing.assert_close(found[0], plain(family, text[:29])[-1], rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(found[1], plain(family, np.r_[text[:11], other[:9]])[-1], rtol=1e-4, atol=1e-3)
 
@@ -88,13 +90,14 @@ def test_another_shape_keeps_what_was_read(llama: Family) -> None:
         before = [store[:2, :, :10].clone() for store in slots.stores]
         for count, columns in ((2, 40), (3, 11), (9, 30)):
             slots.reserve(count, columns)
-            assert (len(slots), slots.columns, slots.lengths[:2].tolist()) == (count, columns, [10, 4])
+            assert (len(slots), slots.lengths[:2].tolist()) == (count, [10, 4])
+            assert columns <= slots.columns < columns + BLOCK
             assert all((store[:2, :, :10] == old).all() for store, old in zip(slots.stores, before, strict=True))
 
 
 def test_memory_is_what_the_largest_shape_needs(llama: Family) -> None:
     """Many short texts and then a few long ones do not ask for many long ones."""
     slots = fresh(llama)
-    slots.reserve(100, 10)
-    slots.reserve(2, 500)
-    assert all(len(memory) == 1000 * 32 for layer in slots._layers for memory in layer._memory)
+    slots.reserve(100, 2 * BLOCK)
+    slots.reserve(2, 60 * BLOCK)
+    assert all(len(memory) == 200 * BLOCK * 32 for layer in slots._layers for memory in layer.kept._memory)

@@ -42,6 +42,13 @@ def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
+def likeliest(logits: Any) -> Ints:
+    """[lines], the first token with the largest of each line's logits [lines, vocabulary]."""
+    # On a processor torch's search takes twenty times as long as numpy's.
+    found: Ints = logits.numpy().argmax(-1) if logits.device.type == "cpu" else logits.argmax(-1).cpu().numpy()
+    return found
+
+
 class Dice:
     """The next token of each request: the likeliest, or by inverting the distribution function."""
 
@@ -51,7 +58,7 @@ class Dice:
 
     def choose(self, logits: Any, which: Ints, steps: Ints) -> Ints:
         """A token for each line of logits [lines, vocabulary]: for request which[i] as its token number steps[i]."""
-        tokens: Ints = logits.argmax(-1).cpu().numpy()
+        tokens = likeliest(logits)
         (sampled,) = np.nonzero(self._temperatures[which] > 0)
         if len(sampled):
             of = which[sampled]

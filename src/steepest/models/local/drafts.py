@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from steepest.models.local.prefixes import as_bytes
+from steepest.models.local.prefixes import alike, as_bytes
 
 _FIRST, _MOST = 8, 64
 """Tokens tried at once: to begin with, and at most."""
@@ -100,7 +100,7 @@ class Drafts:
         turned = _turned(name)
         near = {other: _turned(other) for other in _around(self._forward, name)}
         near |= {_turned(other): other for other in _around(self._backward, turned)}
-        shared = {other: _alike(name, other) + _alike(turned, near[other]) for other in sorted(near)}
+        shared = {other: alike(name, other) + alike(turned, near[other]) for other in sorted(near)}
         best = max(shared, key=shared.__getitem__, default=b"")
         if not best or 2 * shared[best] <= len(prompt):
             return None
@@ -114,15 +114,3 @@ def _turned(name: bytes) -> bytes:
 def _around(names: Sequence[bytes], name: bytes) -> Sequence[bytes]:
     place = bisect_left(names, name)
     return names[max(place - 1, 0) : place + 2]
-
-
-def _alike(one: bytes, other: bytes) -> int:
-    """Tokens that two texts have in common at their beginning."""
-    low, high = 0, min(len(one), len(other)) // 4
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[4 * low : 4 * middle] == other[4 * low : 4 * middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

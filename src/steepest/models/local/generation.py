@@ -154,17 +154,32 @@ class Decoding:
         placed = {number for first in now for number in same[self._names[first]]}
         self._make_room(running, self._waiting[:room])
         self._waiting = [number for number in self._waiting if number not in placed]
+        drafts = {number: self._draft(number) for number in now}
+        weights = {number: self._weight(number, drafts[number]) for number in now}
         free = iter(np.nonzero(self._numbers < 0)[0].tolist())
+        order = sorted(now, key=weights.__getitem__)
+        # Neighbours in a batch are neighbours in memory: what they have read need not be gathered.
+        slots = {number: self._place(next(free), number, drafts[number]) for number in order}
         copies = {
-            self._place(next(free), n): [self._place(next(free), m) for m in same[self._names[n]][1:]] for n in now
+            number: [self._place(next(free), copy, self._draft(copy)) for copy in same[self._names[number]][1:]]
+            for number in order
         }
-        weights = {slot: self._weight(slot) for slot in copies}
-        for batch in batches(sorted(copies, key=weights.__getitem__), weights.__getitem__, self._loaded.pass_tokens):
-            self._read_first(sorted(batch), [copies[slot] for slot in sorted(batch)])
+        for batch in batches(order, weights.__getitem__, self._loaded.pass_tokens):
+            self._read_first([slots[number] for number in batch], [copies[number] for number in batch])
 
-    def _weight(self, slot: int) -> int:
-        name = self._names[self._numbers[slot]]
-        return size(self._loaded, name, int(self._lengths[slot]) - 1, len(self._guess(slot)))
+    def _draft(self, number: int) -> Draft | None:
+        """A draft of the answer to a request, where it is to be the likeliest one."""
+        asked = self._asked[number]
+        draft = self._loaded.drafts.find(asked.prompt) if asked.request.temperature == 0 else None
+        if draft:
+            draft.tell(asked.prompt[-1], asked.written, 0)
+        return draft
+
+    def _weight(self, number: int, draft: Draft | None) -> int:
+        """What beginning with a request weighs in a pass."""
+        begun = len(self._names[number]) // 4
+        guessed = len(self._guessed(draft, self._asked[number].most - begun))
+        return size(self._loaded, self._names[number], 1 + guessed, guessed)
 
     def _make_room(self, running: Ints, coming: Sequence[int]) -> None:
         """Have a slot for each text, as wide as the longest one can become, and no more than that."""
@@ -186,23 +201,24 @@ class Decoding:
         texts[:left] = self._texts[:left]
         self._texts = texts
 
-    def _place(self, slot: int, number: int) -> int:
+    def _place(self, slot: int, number: int, draft: Draft | None) -> int:
         """Give a slot to a request."""
         asked = self._asked[number]
         text = [*asked.prompt, *asked.written]
         self._texts[slot, : len(text)] = text
         self._numbers[slot], self._lengths[slot] = number, len(text)
         self._begun[slot], self._ends[slot] = len(asked.prompt), asked.most
-        if asked.request.temperature == 0 and (draft := self._loaded.drafts.find(asked.prompt)):
+        if draft:
             self._drafts[slot] = draft
-            draft.tell(asked.prompt[-1], asked.written, 0)
         return slot
 
     def _guess(self, slot: int) -> list[int]:
+        """What a text's draft says comes next."""
+        return self._guessed(self._drafts.get(slot), int(self._ends[slot] - self._lengths[slot]))
+
+    def _guessed(self, draft: Draft | None, room: int) -> list[int]:
         """What a draft says comes next; the last token that there is room for is not guessed."""
-        draft = self._drafts.get(slot)
-        room = int(self._ends[slot] - self._lengths[slot]) - 1
-        return draft.guess(min(room, round(8 * self._loaded.drafts.first))) if draft else []
+        return draft.guess(min(room - 1, round(8 * self._loaded.drafts.first))) if draft else []
 
     def _close_up(self, running: Ints) -> Ints:
         """Move the last texts to free slots before them, so that a step looks at nothing else; where they are now."""
@@ -233,7 +249,8 @@ class Decoding:
         lengths = self._lengths[slots]
         texts = [[*self._texts[s, :n].tolist(), *g] for s, n, g in zip(slots, lengths, guesses, strict=True)]
         guessed = list(map(len, guesses))
-        logits = read(self._loaded, self._slots, np.asarray(slots), texts, (lengths - 1).tolist(), guessed)
+        places = [range(len(text) - count - 1, len(text)) for text, count in zip(texts, guessed, strict=True)]
+        logits = read(self._loaded, self._slots, np.asarray(slots), texts, places, guessed)
         owners = np.repeat(np.arange(len(slots)), list(map(len, copies)))
         if len(owners):
             others = [slot for of_one in copies for slot in of_one]
@@ -251,8 +268,9 @@ class Decoding:
         for row, guess in enumerate(guesses):
             tokens[row, 1 : len(guess) + 1] = guess
         self._loaded.work.read += int(widths.sum())
-        wanted_rows, wanted_columns = np.nonzero(np.arange(tokens.shape[1]) < widths[:, None])
-        self._choose(slots, guesses, self._slots.read(slots, tokens, widths, (wanted_rows, wanted_columns)))
+        rows, columns = np.nonzero(np.arange(tokens.shape[1]) < widths[:, None])
+        wanted = slots[rows], self._lengths[slots[rows]] - 1 + columns
+        self._choose(slots, guesses, self._slots.read(slots, tokens, widths, wanted))
 
     def _step(self, running: Ints) -> None:
         """Read the last token of all texts. Free slots go along: to leave them out, all others would be copied."""
@@ -262,7 +280,7 @@ class Decoding:
         widths = np.where(self._numbers[every] >= 0, 1, 0)
         self._loaded.work.read += len(running)
         self._loaded.work.steps += 1
-        logits = self._slots.read(every, tokens, widths, (running, np.zeros_like(running)))
+        logits = self._slots.read(every, tokens, widths, (running, self._lengths[running] - 1))
         self._choose(running, [[]] * len(running), logits)
 
     def _choose(self, slots: Ints, guesses: Sequence[list[int]], logits: Any) -> None:

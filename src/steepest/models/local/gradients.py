@@ -25,6 +25,7 @@ from steepest.errors import ModelError
 from steepest.models import Bools, Floats, Gradient, Losses, Proposals
 from steepest.models.local import passes
 from steepest.models.local.batching import batches, check_fits, distinct, padded
+from steepest.models.local.choosing import likeliest
 from steepest.models.local.layout import Layout, Placed
 from steepest.models.local.loaded import Loaded, in_memory
 from steepest.types import Objective, Row
@@ -68,7 +69,7 @@ def propose(
         best = (scored if banned is None else scored.masked_fill(banned, -torch.inf)).topk(k)
         tokens[batch], scores[batch] = best.indices.cpu().numpy(), best.values.cpu().numpy()
 
-    passes.logits(loaded, different, [len(text) - 1 for text in different], use)
+    passes.logits(loaded, different, [[len(text) - 1] for text in different], use)
     return Proposals(tokens[which], scores[which], sum(map(len, different)))
 
 
@@ -83,11 +84,13 @@ def loss(
     pairs: dict[tuple[Row, tuple[int, ...]], int] = {}
     which = [pairs.setdefault((row, tuple(prompt)), len(pairs)) for row, prompt in zip(rows, prompts, strict=True)]
     placed = _placed(loaded, layout, [(row, list(prompt)) for row, prompt in pairs])
-    spoken = list(dict.fromkeys((tuple(p.left), tuple(p.prompt)) for p in placed))
-    unlikely = dict(zip(spoken, _surprises(loaded, spoken, 1.0), strict=True))
-    asked = [((*p.left, *p.prompt, *p.right), tuple(p.target)) for p in placed]
-    answered = _surprises(loaded, asked, objective.temperature)
-    fluency = np.asarray([unlikely[tuple(p.left), tuple(p.prompt)].mean for p in placed])
+    said: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+    # Where rows differ behind the prompt alone, it is equally unexpected in all of them.
+    alike = [said.setdefault((tuple(p.left), tuple(p.prompt)), i) for i, p in enumerate(placed)]
+    spans = [_spans(p, objective)[: 2 if alike[i] == i else 1] for i, p in enumerate(placed)]
+    found = _surprises(loaded, [[*p.left, *p.prompt, *p.right, *p.target] for p in placed], spans)
+    answered = [of_text[0] for of_text in found]
+    fluency = np.asarray([found[i][1].mean for i in alike])
     if objective.fluency_form == "perplexity":
         fluency = np.exp(fluency)
     total = np.asarray([each.mean if objective.reduction == "mean" else each.total for each in answered])
@@ -112,26 +115,50 @@ class Surprise:
     """Whether each is the likeliest."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """Some tokens of a text, which the logits before them, divided by the temperature, make likely or not."""
+
+    start: int
+    end: int
+    temperature: float = 1.0
+
+
+def _spans(placed: Placed, objective: Objective) -> list[_Span]:
+    """The target and the prompt."""
+    begin, end = len(placed.left), len(placed.left) + len(placed.prompt)
+    answer = end + len(placed.right)
+    return [_Span(answer, answer + len(placed.target), objective.temperature), _Span(begin, end)]
+
+
 def _surprises(
-    loaded: Loaded, texts: Sequence[tuple[Sequence[int], Sequence[int]]], temperature: float
-) -> list[Surprise]:
-    """How unexpected the second part of each text is after the first."""
-    found = [Surprise(0.0, 0.0, True)] * len(texts)
-    asked = [i for i, (_, after) in enumerate(texts) if after]
-    read_as = [[*before, *after[:-1]] for before, after in (texts[i] for i in asked)]
+    loaded: Loaded, texts: Sequence[Sequence[int]], spans: Sequence[Sequence[_Span]]
+) -> list[list[Surprise]]:
+    """How unexpected spans of texts are after all that stands before them; the first of each ends its text."""
+    found: list[list[Surprise]] = [[] for _ in texts]
 
     def use(batch: list[int], logits: Any) -> None:
-        of = [asked[i] for i in batch]
-        after = [texts[i][1] for i in of]
-        ids = torch.tensor([*chain.from_iterable(after)], device=logits.device)
-        lost = cross_entropy(logits / temperature, ids, reduction="none").cpu().numpy()
-        first = (logits.argmax(-1) == ids).cpu().numpy()
-        cuts = np.cumsum(list(map(len, after)))[:-1]
-        for i, losses, firsts in zip(of, np.split(lost, cuts), np.split(first, cuts), strict=True):
-            found[i] = Surprise(float(losses.sum()), float(losses.mean()), bool(firsts.all()))
+        of = [(i, span) for i in batch for span in spans[i]]
+        counts = [span.end - span.start for _, span in of]
+        ids = np.asarray([*chain.from_iterable(texts[i][span.start : span.end] for i, span in of)])
+        firsts = likeliest(logits) == ids
+        heat = np.repeat(np.asarray([span.temperature for _, span in of], np.float32), counts)
+        if (heat != 1).any():
+            logits = logits / torch.from_numpy(heat).to(logits.device)[:, None]
+        lost = cross_entropy(logits, torch.from_numpy(ids).to(logits.device), reduction="none").cpu().numpy()
+        cuts = np.cumsum(counts)[:-1]
+        parts = map(_surprise, np.split(lost, cuts), np.split(firsts, cuts))
+        for i in batch:
+            found[i] = [next(parts) for _ in spans[i]]
 
-    passes.logits(loaded, read_as, [len(texts[i][0]) - 1 for i in asked], use)
+    places = [[place - 1 for span in each for place in range(span.start, span.end)] for each in spans]
+    passes.logits(loaded, [text[:-1] for text in texts], places, use)
     return found
+
+
+def _surprise(losses: Floats, firsts: Bools) -> Surprise:
+    total = float(losses.sum())
+    return Surprise(total, total / max(len(losses), 1), bool(firsts.all()))
 
 
 def gradient(

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +150,7 @@ def _ragged(name: str, model: Any, shapes: Shapes, device: Any) -> bool:
             slots.read(np.arange(2), np.stack([text[:6] for text in texts]), np.asarray([6, 3]), _ENDS)
             rest = np.zeros((2, 7), np.int64)
             rest[0], rest[1, :4] = texts[0][6:], texts[1][3:]
-            found = slots.read(np.arange(2), rest, np.asarray([7, 4]), (np.arange(2), np.asarray([6, 3])))
+            found = slots.read(np.arange(2), rest, np.asarray([7, 4]), (np.arange(2), np.asarray([12, 6])))
             apart = float((found - alone.float()).abs().max() / alone.float().std())
         except Exception as error:  # Whatever an architecture of its own stumbles over.
             logging.getLogger("steepest").debug("no ragged reading: %s", error)
@@ -283,9 +282,12 @@ def _context(model: Any) -> int:
 
 
 def _shapes(model: Any, device: Any) -> Shapes:
-    """What the cached keys and values of one token are like, by trying one."""
+    """What is kept of one token, by trying one."""
+    hidden: list[Any] = []
+    hook = model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: hidden.append(inputs[0]))
     with torch.inference_mode():
         out = model(input_ids=torch.zeros((1, 1), dtype=torch.long, device=device), use_cache=True)
+    hook.remove()
     past = out.get("past_key_values")
     layers = [] if past is None else past.layers
     if not layers or not all(isinstance(layer, DynamicLayer) and layer.keys is not None for layer in layers):
@@ -293,7 +295,8 @@ def _shapes(model: Any, device: Any) -> Shapes:
             f"a local model must keep keys and values in every layer, got a {model.config.model_type} model that "
             "does not; choose one of plain attention"
         )
-    return [(layer.keys[0, :, 0].clone(), layer.values[0, :, 0].clone()) for layer in layers]
+    pairs = [(layer.keys[0, :, 0].clone(), layer.values[0, :, 0].clone()) for layer in layers]
+    return Shapes(pairs, hidden[0][0].clone())
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +312,7 @@ class _Room:
 def _room(shapes: Shapes) -> _Room:
     """How much there is; of several devices the fullest decides."""
     weights = Counter[Any]()
-    for like in chain.from_iterable(shapes):
+    for like in shapes.each:
         weights[like.device] += like.nbytes
     held, remembered = [], []
     for device, weight in weights.items():

@@ -14,8 +14,8 @@ from steepest.models.local import plain
 from steepest.models.local.attention import Ragged
 from steepest.models.local.batching import batches, distinct
 from steepest.models.local.loaded import Loaded, in_memory
-from steepest.models.local.prefixes import BLOCK, Name, Prefixes, as_bytes
-from steepest.models.local.slots import Slots, forward
+from steepest.models.local.prefixes import Name, Prefixes, as_bytes
+from steepest.models.local.slots import Slots, at, forward
 
 _LOGITS = 2**28
 """Bytes of logits made at once."""
@@ -24,41 +24,40 @@ _LOGITS = 2**28
 def logits(
     loaded: Loaded,
     texts: Sequence[Sequence[int]],
-    firsts: Sequence[int],
+    wanted: Sequence[Sequence[int]],
     use: Callable[[list[int], Any], None],
 ) -> None:
-    """Call `use` with what follows each token of texts[i] from number firsts[i] on, in batches, in any order.
+    """Call `use` with what follows the tokens at the places wanted[i] of texts[i], in batches, in any order.
 
-    It is given the numbers of a batch's texts and [wanted tokens of the first text, of the second ..., vocabulary]
-    float32 logits without gradients. What earlier texts had in common with these is not read again before those tokens.
+    It is given the numbers of a batch's texts and [wanted of the first text, of the second ..., vocabulary]
+    float32 logits without gradients. What earlier texts had in common with these is not read again.
     """
     names = [as_bytes(text) for text in texts]
 
     def cut(left: Collection[int]) -> Iterator[list[int]]:
         for wave in waves(loaded.prefixes, names, left) if loaded.ragged else [list(left)]:
-            sizes = {i: size(loaded, names[i], firsts[i]) for i in wave}
+            sizes = {i: size(loaded, names[i], len(wanted[i])) for i in wave}
             yield from batches(sorted(wave, key=sizes.__getitem__), sizes.__getitem__, loaded.pass_tokens)
 
     def do(batch: list[int]) -> None:
-        some, begun = [texts[i] for i in batch], [firsts[i] for i in batch]
+        some, places = [texts[i] for i in batch], [wanted[i] for i in batch]
         if not loaded.ragged:
-            use(batch, plain.logits(loaded, some, begun))
+            use(batch, plain.logits(loaded, some, _flat(np.arange(len(batch)), places)))
             return
         with loaded.slots(len(batch), max(map(len, some)) + 1) as slots:
-            use(batch, read(loaded, slots, np.arange(len(batch)), some, begun))
+            use(batch, read(loaded, slots, np.arange(len(batch)), some, places))
 
     with torch.inference_mode():
         in_memory(loaded, range(len(texts)), cut, do)
 
 
-def size(loaded: Loaded, name: bytes, first: int, guessed: int = 0) -> int:
+def size(loaded: Loaded, name: bytes, wanted: int, guessed: int = 0) -> int:
     """What a text weighs in a pass: tokens to read, or as much as its cached keys or its logits weigh.
 
-    Behind what its name says there are tokens that were `guessed`; logits are wanted from number `first` on.
+    Behind what its name says there are tokens that were `guessed`; so many logits are `wanted`.
     """
     length = len(name) // 4 + guessed
-    known = min(len(loaded.prefixes.known(name)[0]) * BLOCK, first)
-    return max(length - known, length // 16, heavy(loaded, length - first))
+    return max(length - loaded.prefixes.known(name).count, length // 16, heavy(loaded, wanted), 1)
 
 
 def heavy(loaded: Loaded, count: int) -> int:
@@ -80,7 +79,7 @@ def wave(
     """Who is read next, and who waits; `claimed` are the beginnings that nobody waits for a second time."""
     now, later, fresh = list[int](), list[int](), set[Name]()
     for i in waiting:
-        missing = prefixes.known(names[i])[1]
+        missing = prefixes.known(names[i]).missing
         if missing in fresh:
             later.append(i)
             continue
@@ -96,31 +95,38 @@ def read(
     slots: Slots,
     rows: Ints,
     texts: Sequence[Sequence[int]],
-    firsts: Sequence[int],
+    wanted: Sequence[Sequence[int]],
     guessed: Sequence[int] | None = None,
 ) -> Any:
-    """Read texts into `rows`; the logits from firsts[i] on, text after text.
+    """Read texts into `rows`; the logits behind the tokens at wanted[i], text after text.
 
     `guessed`: how many tokens at a text's end nobody should rely on later.
     """
     sure = [len(text) - (guessed[i] if guessed else 0) for i, text in enumerate(texts)]
     names = [as_bytes(text[:end]) for text, end in zip(texts, sure, strict=True)]
-    chains = [loaded.prefixes.known(name)[0] for name in names]
-    counts = [min(len(chain) * BLOCK, first) for chain, first in zip(chains, firsts, strict=True)]
-    loaded.prefixes.load(slots, rows, chains, counts)
+    known = [loaded.prefixes.known(name) for name in names]
+    counts = [each.count for each in known]
+    asked = _flat(rows, wanted)
+    if len(asked[0]) and counts == list(map(len, texts)):
+        # Logits come with a pass, if only of one token.
+        counts[0] -= 1
+    loaded.prefixes.load(slots, rows, [each.blocks for each in known], counts)
     widths = np.asarray([len(text) - count for text, count in zip(texts, counts, strict=True)])
     tokens = np.zeros((len(texts), int(widths.max())), np.int64)
     for row, (text, count) in enumerate(zip(texts, counts, strict=True)):
         tokens[row, : len(text) - count] = text[count:]
-    columns = [np.arange(first - count, len(t) - count) for first, count, t in zip(firsts, counts, texts, strict=True)]
-    which = np.repeat(np.arange(len(texts)), [len(c) for c in columns])
     loaded.work.reused += sum(counts)
     loaded.work.read += int(widths.sum())
     if not tokens.size:
         return None
-    found = slots.read(rows, tokens, widths, (which, np.concatenate(columns)))
+    found = slots.read(rows, tokens, widths, asked)
     loaded.prefixes.store(slots, rows.tolist(), names)
     return found
+
+
+def _flat(rows: Ints, places: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:
+    """Row and place of each."""
+    return rows.repeat(list(map(len, places))), np.concatenate([np.asarray(each, np.int64) for each in places])
 
 
 class _Behind(DynamicLayer):  # type: ignore[misc]
@@ -150,14 +156,14 @@ def behind(loaded: Loaded, heads: Sequence[Sequence[int]], embeddings: Any, want
     columns, width = embeddings.shape[1], max(map(len, different))
     with loaded.slots(len(different), width + 1) as slots:
         _fill(loaded, slots, different)
-        halves = iter([store[index.to(store.device), :, :width] for store in slots.stores])
+        halves = iter([store[index.to(store.device), :, :width] for store in slots.stores[:-1]])
         cache = Ragged([_Behind(keys, values) for keys, values in zip(halves, halves, strict=True)])
     before, new = torch.arange(width).expand(len(heads), -1), lengths[:, None] + torch.arange(columns)
     cache.queries = new.to(device)
     cache.keys = torch.cat([torch.where(before < lengths[:, None], before, -1), new], 1).to(device)
     # Fillers may stand behind the end of the context.
     last = int((lengths.to(device)[wanted[0]] + wanted[1]).max())
-    return forward(loaded.model, {"inputs_embeds": embeddings}, cache, cache.queries.clamp(max=last), wanted)
+    return forward(loaded.model, {"inputs_embeds": embeddings}, cache, cache.queries.clamp(max=last), at(*wanted))
 
 
 def _fill(loaded: Loaded, slots: Slots, texts: Sequence[Sequence[int]]) -> None:
@@ -166,4 +172,4 @@ def _fill(loaded: Loaded, slots: Slots, texts: Sequence[Sequence[int]]) -> None:
     with torch.no_grad():
         for now in waves(loaded.prefixes, names, range(len(texts))):
             for batch in batches(sorted(now, key=lambda i: len(texts[i])), lambda i: len(texts[i]), loaded.pass_tokens):
-                read(loaded, slots, np.asarray(batch), [texts[i] for i in batch], [len(texts[i]) for i in batch])
+                read(loaded, slots, np.asarray(batch), [texts[i] for i in batch], [()] * len(batch))

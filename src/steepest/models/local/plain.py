@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
+from steepest.models import Ints
 from steepest.models.local.batching import batches, padded
 from steepest.models.local.choosing import Asked, Dice, Stops
 from steepest.models.local.layout import Layout
 from steepest.models.local.loaded import Loaded
-from steepest.models.local.slots import forward
+from steepest.models.local.slots import at, forward
 from steepest.types import Response
 
 
@@ -56,14 +57,12 @@ def _batch(
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
 
 
-def logits(loaded: Loaded, texts: Sequence[Sequence[int]], firsts: Sequence[int]) -> Any:
-    """[wanted, vocabulary], what follows each token of texts[i] from number firsts[i] on."""
+def logits(loaded: Loaded, texts: Sequence[Sequence[int]], wanted: tuple[Ints, Ints]) -> Any:
+    """[wanted, vocabulary], what follows the tokens at these places of these texts."""
     read = padded(texts, loaded.device, left=False)
-    columns = torch.arange(read.ids.shape[1], device=loaded.device)
-    rows, wanted = (read.mask & (columns >= torch.tensor(firsts, device=loaded.device)[:, None])).nonzero(as_tuple=True)
     loaded.work.read += sum(map(len, texts))
     inputs = {"input_ids": read.ids, "attention_mask": read.mask}
-    return forward(loaded.model, inputs, None, read.positions, (rows, wanted))
+    return forward(loaded.model, inputs, None, read.positions, at(*wanted))
 
 
 def behind(loaded: Loaded, heads: Sequence[Sequence[int]], embeddings: Any, wanted: tuple[Any, Any]) -> Any:
@@ -76,4 +75,4 @@ def behind(loaded: Loaded, heads: Sequence[Sequence[int]], embeddings: Any, want
     given = {"inputs_embeds": inputs, "attention_mask": mask}
     where = wanted[0], wanted[1] + width
     # Fillers may stand behind the end of the context.
-    return forward(loaded.model, given, None, positions.clamp(max=int(positions[where].max())), where)
+    return forward(loaded.model, given, None, positions.clamp(max=int(positions[where].max())), at(*where))

@@ -1,22 +1,22 @@
 """What was read of the beginnings of texts, kept for texts that begin alike: across rows, prompts and steps.
 
 A tree of blocks of tokens: a block's name is its own tokens and the block before it, so a text finds what was read of
-it by walking down. Least recently used blocks make room for new ones.
+it by walking down. The last block of a text may be short, and a text may go along a block for a part of it only. Least
+recently used blocks make room for new ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from steepest.models import Ints
-from steepest.models.local.slots import Shapes, Slots
+from steepest.models.local.slots import BLOCK, Shapes, Slots
 
-BLOCK = 8
-"""Tokens of a block."""
 _FIRST = 256
 """Blocks to begin with; as many again whenever they are full, up to the limit."""
 _FREED = 8
@@ -29,18 +29,32 @@ Name = tuple[int, bytes]
 """The serial number of the block before, and a block's tokens."""
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was read of a text's beginning."""
+
+    blocks: list[int]
+    """Those that hold it, one after another; of the last one perhaps only the first tokens."""
+    count: int
+    """How many tokens."""
+    missing: Name | None
+    """The first whole block of the text that is not there."""
+
+
 class Prefixes:
-    """Keys and values by the tokens that led to them, within a number of bytes."""
+    """What is kept of tokens, by the tokens that led to them, within a number of bytes."""
 
     def __init__(self, shapes: Shapes, limit: int) -> None:
-        self._like = [each for pair in shapes for each in pair]
+        self._like = shapes.each
         self._most = limit // (BLOCK * sum(each.nbytes for each in self._like))
         self.clear()
 
     def clear(self) -> None:
         """Forget everything, and give the memory back."""
-        self._stores: list[Any] = [like.new_empty((0, *like.shape)) for like in self._like]
+        self._stores: list[Any] = [like.new_empty(self._shape(like, 0)) for like in self._like]
         self._blocks: dict[Name, int] = {}
+        self._begun: dict[Name, int] = {}
+        """By the block before and a first token: the latest block that goes on so."""
         self._names: list[Name] = []
         self._serials: Ints = np.zeros(0, np.int64)
         self._used: Ints = np.zeros(0, np.int64)
@@ -50,67 +64,82 @@ class Prefixes:
     def __len__(self) -> int:
         return len(self._blocks)
 
-    def known(self, text: bytes) -> tuple[list[int], Name | None]:
-        """The blocks that hold the beginning of `text`, and the name of the first one that is not there."""
+    def known(self, text: bytes) -> Known:
+        """How far `text` was read before."""
         found: list[int] = []
-        before = 0
-        for start in range(0, len(text) - _SIZE + 1, _SIZE):
-            name = (before, text[start : start + _SIZE])
-            block = self._blocks.get(name)
+        before, missing, whole = 0, None, len(text) // _SIZE
+        for start in range(0, whole * _SIZE, _SIZE):
+            block = self._blocks.get((before, text[start : start + _SIZE]))
             if block is None:
-                return found, name
+                missing = (before, text[start : start + _SIZE])
+                break
             found.append(block)
             before = int(self._serials[block])
-        return found, None
+        count, rest = len(found) * BLOCK, text[len(found) * _SIZE : (len(found) + 1) * _SIZE]
+        part = self._begun.get((before, rest[:_TOKEN]))
+        if part is not None:
+            found.append(part)
+            count += alike(rest, self._names[part][1])
+        return Known(found, count, missing)
 
     def load(self, slots: Slots, rows: Ints, blocks: Sequence[Sequence[int]], counts: Sequence[int]) -> None:
         """Begin `rows` with the first `counts` tokens of their blocks; what stood in them is forgotten."""
         self._clock += 1
-        sources, targets = [], []
-        for chain, count in zip(blocks, counts, strict=True):
-            self._used[chain] = self._clock
-            columns = np.arange(count)
-            sources.append(np.asarray(chain, np.int64)[columns // BLOCK] * BLOCK + columns % BLOCK)
-            targets.append(columns)
+        pieces = [-(-count // BLOCK) for count in counts]
+        for chain, many in zip(blocks, pieces, strict=True):
+            self._used[chain[:many]] = self._clock
         slots.lengths[rows] = counts
-        if sum(counts):
-            outside = np.repeat(rows, counts), np.concatenate(targets)
-            self._copy(slots, outside, np.concatenate(sources), inwards=False)
+        if sum(pieces):
+            inside = np.concatenate(
+                [np.asarray(chain[:many], np.int64) for chain, many in zip(blocks, pieces, strict=True)]
+            )
+            outside = np.repeat(rows, pieces), np.concatenate([np.arange(many) for many in pieces])
+            self._copy(slots, outside, inside, inwards=False)
 
     def store(self, slots: Slots, rows: Sequence[int], texts: Sequence[bytes]) -> None:
-        """Keep what `rows` have read: the whole blocks of `texts`."""
+        """Keep what `rows` have read: `texts`, of which the last block may be short."""
         self._clock += 1
         new: list[tuple[int, int, int]] = []
         for row, text in zip(rows, texts, strict=True):
-            chain, missing = self.known(text)
-            self._used[chain] = self._clock
-            before = missing[0] if missing else 0
-            places = range(len(chain), len(text) // _SIZE)
-            for place, block in zip(places, self._room(len(places)), strict=False):
-                before = self._add(block, (before, text[place * _SIZE : (place + 1) * _SIZE]))
+            known = self.known(text)
+            self._used[known.blocks] = self._clock
+            if known.count == len(text) // _TOKEN:
+                continue
+            whole = known.count // BLOCK
+            before = int(self._serials[known.blocks[whole - 1]]) if whole else 0
+            pieces = [text[start : start + _SIZE] for start in range(whole * _SIZE, len(text), _SIZE)]
+            if (there := self._blocks.get((before, pieces[0]))) is not None:
+                # A short one, behind which texts have gone on otherwise since.
+                self._used[there], self._begun[_begin((before, pieces[0]))] = self._clock, there
+                continue
+            for place, (piece, block) in enumerate(zip(pieces, self._room(len(pieces)), strict=False), start=whole):
                 new.append((row, place, block))
+                before = self._add(block, (before, piece))
         if new:
-            row, place, block = np.asarray(new).T[:, :, None]
-            columns = np.arange(BLOCK)
-            outside = row.repeat(BLOCK), (place * BLOCK + columns).ravel()
-            self._copy(slots, outside, (block * BLOCK + columns).ravel(), inwards=True)
+            row, place, block = np.asarray(new).T
+            self._copy(slots, (row, place), block, inwards=True)
 
     def _add(self, block: int, name: Name) -> int:
         self._serial += 1
         self._blocks[name], self._names[block] = block, name
+        self._begun[_begin(name)] = block
         self._serials[block], self._used[block] = self._serial, self._clock
         return self._serial
 
     def _copy(self, slots: Slots, outside: tuple[Ints, Ints], inside: Ints, inwards: bool) -> None:
-        here = torch.from_numpy(inside)
-        there = {heads: slots.flat(*outside, heads) for heads in {like.shape[0] for like in self._like}}
+        """Copy blocks whole, short ones too: what stands behind a text's end is finite, and nobody looks at it."""
         for own, other in zip(self._stores, slots.stores, strict=True):
-            ours, theirs = here.to(own.device), there[own.shape[1]].to(own.device)
-            flat = other.flatten(0, 2)
+            heads, size = own.shape[1:]
+            ours = torch.from_numpy((inside[:, None] * heads + np.arange(heads)).ravel()).to(own.device)
+            theirs = slots.flat(*outside, heads, of=BLOCK).to(own.device)
+            here, there = own.view(-1, size), other.view(-1, size)
             if inwards:
-                own.index_copy_(0, ours, flat[theirs].view(-1, *own.shape[1:]))
+                here.index_copy_(0, ours, there[theirs])
             else:
-                flat.index_copy_(0, theirs, own[ours].flatten(0, 1))
+                there.index_copy_(0, theirs, here[ours])
+
+    def _shape(self, like: Any, blocks: int) -> tuple[int, int, int]:
+        return blocks, like.shape[0], BLOCK * like.shape[1]
 
     def _room(self, wanted: int) -> list[int]:
         """Up to `wanted` blocks that are free, from new memory or from what was used longest ago."""
@@ -127,8 +156,9 @@ class Prefixes:
         with torch.inference_mode(False), torch.no_grad():
             # One by one, so that what is there is never all there twice.
             for i, like in enumerate(self._like):
-                grown = like.new_empty(((old + new) * BLOCK, *like.shape))
-                grown[: old * BLOCK] = self._stores[i][: old * BLOCK]
+                # What is behind the end of a short block must be finite.
+                grown = like.new_zeros(self._shape(like, old + new))
+                grown[:old] = self._stores[i]
                 self._stores[i] = grown
         self._names += [(0, b"")] * new
         self._serials = np.concatenate([self._serials, np.zeros(new, np.int64)])
@@ -139,14 +169,35 @@ class Prefixes:
         """Free the blocks used longest ago, the ends of texts first, and none of those in use now."""
         old = np.nonzero(self._used < self._clock)[0]
         for block in old[np.lexsort((-self._serials[old], self._used[old]))][:wanted].tolist():
-            del self._blocks[self._names[block]]
+            name = self._names[block]
+            del self._blocks[name]
+            if self._begun.get(_begin(name)) == block:
+                del self._begun[_begin(name)]
             self._used[block] = _NEVER
             self._free.append(block)
 
 
-_SIZE = 4 * BLOCK
+_TOKEN = 4
+"""Bytes."""
+_SIZE = _TOKEN * BLOCK
+
+
+def _begin(name: Name) -> Name:
+    return name[0], name[1][:_TOKEN]
 
 
 def as_bytes(ids: Sequence[int] | Ints) -> bytes:
     """Ids as the tree knows them, four bytes each."""
     return np.asarray(ids, np.int32).tobytes()
+
+
+def alike(one: bytes, other: bytes) -> int:
+    """Tokens that two texts have in common at their beginning."""
+    low, high = 0, min(len(one), len(other)) // _TOKEN
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[_TOKEN * low : _TOKEN * middle] == other[_TOKEN * low : _TOKEN * middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

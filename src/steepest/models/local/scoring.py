@@ -32,5 +32,6 @@ def logprobs(loaded: Loaded, layout: Layout, pairs: Sequence[tuple[Prompt, str]]
         for i, part in zip(whole, np.split(values, cuts), strict=True):
             found[i] = Likelihood(part, sum(map(len, split[i])))
 
-    passes.logits(loaded, texts, [len(split[i][0]) - 1 for i in wanted], use)
+    places = [range(len(split[i][0]) - 1, len(text)) for i, text in zip(wanted, texts, strict=True)]
+    passes.logits(loaded, texts, places, use)
     return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,38 +14,42 @@ from transformers.cache_utils import DynamicLayer
 from steepest.models import Ints
 from steepest.models.local.attention import Ragged
 
-Shapes = Sequence[tuple[Any, Any]]
-"""For each layer a key and a value of one token, [heads, dim]: what they are like, not what they say."""
+BLOCK = 8
+"""Columns come in blocks of so many tokens."""
 
 
-class Layer(DynamicLayer):  # type: ignore[misc]
-    """One layer's keys and values: [slots, heads, columns, dim], where token t of a text is in column t."""
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """What is kept of one token: what it is like, not what it says."""
 
-    def __init__(self, like: tuple[Any, Any]) -> None:
-        super().__init__()
-        self.is_initialized = True
-        self.heads = like[0].shape[0]
-        self._memory = [each.new_empty(0) for each in like]
-        self._dims = [each.shape[1] for each in like]
+    layers: Sequence[tuple[Any, Any]]
+    """For each layer a key and a value, [heads, dim]."""
+    hidden: Any
+    """What goes into the output layer, [1, dim]: with it, logits can be had again without reading."""
+
+    @property
+    def each(self) -> list[Any]:
+        """Keys, values, keys ... of all layers, and what goes into the output layer."""
+        return [*chain.from_iterable(self.layers), self.hidden]
+
+
+class Kept:
+    """Something of every token: [slots, heads, columns, dim], where token t of a text is in column t."""
+
+    def __init__(self, likes: Sequence[Any]) -> None:
+        """`likes`: what is kept of one token, all of as many heads."""
+        self.heads = likes[0].shape[0]
+        self._memory = [each.new_empty(0) for each in likes]
+        self._dims = [each.shape[1] for each in likes]
         self.stores: list[Any] = []
         self.into: Any = None
         """[rows * tokens * heads], where in the stores, flattened to [-1, dim], the next tokens belong."""
-        self.slots: Any = None
-        """[rows], the slots that the next tokens belong to; None for the first ones."""
-        self.rows = 0
-        """How many slots the next tokens belong to."""
-        self.width = 0
-        """How many columns the next tokens may look at."""
 
-    def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        """Write one forward pass's keys and values, and give those that its queries may look at."""
-        seen = []
-        for store, states in zip(self.stores, (key_states, value_states), strict=True):
-            flat = states.transpose(1, 2).flatten(0, 2)
+    def write(self, *states: Any) -> None:
+        """Keep one forward pass's, [rows, heads, tokens, dim] each."""
+        for store, each in zip(self.stores, states, strict=True):
+            flat = each.transpose(1, 2).flatten(0, 2)
             store.flatten(0, 2).index_copy_(0, self.into.to(store.device), flat)
-            which = slice(self.rows) if self.slots is None else self.slots.to(store.device)
-            seen.append(store[which, :, : self.width])
-        return seen[0], seen[1]
 
     def resize(self, slots: int, columns: int, kept: int, width: int) -> None:
         """Have so many, in the memory that is there if it suffices; the first `kept` slots keep `width` columns."""
@@ -63,6 +69,28 @@ class Layer(DynamicLayer):  # type: ignore[misc]
                 store[:kept, :, :width] = before
 
 
+class Layer(DynamicLayer):  # type: ignore[misc]
+    """One layer's keys and values."""
+
+    def __init__(self, like: tuple[Any, Any]) -> None:
+        super().__init__()
+        self.is_initialized = True
+        self.kept = Kept(like)
+        self.slots: Any = None
+        """[rows], the slots that the next tokens belong to; or all of them in order."""
+        self.width = 0
+        """How many columns the next tokens may look at."""
+
+    def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """Write one forward pass's keys and values, and give those that its queries may look at."""
+        self.kept.write(key_states, value_states)
+        keys, values = (store[self._which(store), :, : self.width] for store in self.kept.stores)
+        return keys, values
+
+    def _which(self, store: Any) -> Any:
+        return self.slots if isinstance(self.slots, slice) else self.slots.to(store.device)
+
+
 class Slots:
     """Room for texts, each in a slot of its own.
 
@@ -72,27 +100,30 @@ class Slots:
     def __init__(self, model: Any, shapes: Shapes, device: Any) -> None:
         self._model = model
         self._device = device
-        self._layers = [Layer(pair) for pair in shapes]
+        self._layers = [Layer(pair) for pair in shapes.layers]
+        self._hidden = Kept([shapes.hidden])
+        self._kept = [*(layer.kept for layer in self._layers), self._hidden]
         self._cache = Ragged(self._layers)
         self.lengths: Ints = np.zeros(0, np.int64)
         """[slots], tokens that were read."""
         self.columns = 0
-        """One more than the longest text that there is room for."""
+        """More than the longest text that there is room for has tokens."""
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     @property
     def stores(self) -> list[Any]:
-        """Keys, values, keys ... of all layers, [slots, heads, columns, dim]."""
-        return [store for layer in self._layers for store in layer.stores]
+        """As `Shapes.each`, [slots, heads, columns, dim]."""
+        return [store for kept in self._kept for store in kept.stores]
 
     def reserve(self, slots: int, columns: int) -> None:
-        """Have so many slots and columns. What was read is kept in the slots that remain."""
+        """Have so many slots, and columns or a few more. What was read is kept in the slots that remain."""
+        columns = -(-columns // BLOCK) * BLOCK
         kept = min(slots, len(self))
         width = int(self.lengths[:kept].max(initial=0))
-        for layer in self._layers:
-            layer.resize(slots, columns, kept if width else 0, width)
+        for each in self._kept:
+            each.resize(slots, columns, kept if width else 0, width)
         self.columns = columns
         self.lengths = np.concatenate([self.lengths[:kept], np.zeros(slots - kept, np.int64)])
 
@@ -104,9 +135,12 @@ class Slots:
             from_, to = (torch.from_numpy(each).to(store.device) for each in (sources, targets))
             store[to, :, :width] = store[from_, :, :width]
 
-    def flat(self, slots: Ints, columns: Ints, heads: int) -> Any:
-        """[tokens * heads], where tokens at (slot, column) lie in stores flattened to [-1, dim]."""
-        places = (slots[:, None] * heads + np.arange(heads)) * self.columns + columns[:, None]
+    def flat(self, slots: Ints, columns: Ints, heads: int, of: int = 1) -> Any:
+        """[pieces * heads], where pieces `of` so many columns lie in stores flattened to [-1, of * dim].
+
+        Piece i is number columns[i] of slot slots[i].
+        """
+        places = (slots[:, None] * heads + np.arange(heads)) * (self.columns // of) + columns[:, None]
         return torch.from_numpy(places.ravel())
 
     def read(self, slots: Ints, tokens: Ints, widths: Ints, wanted: tuple[Ints, Ints]) -> Any:
@@ -116,7 +150,7 @@ class Slots:
             slots: [rows], the slot that each row goes on in.
             tokens: [rows, columns], filled up with anything.
             widths: [rows], how many of a row's tokens are real.
-            wanted: Rows and columns of `tokens` whose logits are wanted.
+            wanted: Slots, and places in their texts, of the tokens that logits are wanted behind; read now or before.
         """
         starts = self.lengths[slots]
         positions = starts[:, None] + np.arange(tokens.shape[1])
@@ -126,25 +160,39 @@ class Slots:
         self.lengths[slots] = starts + widths
         # Fillers behind the longest text share the last column, which nobody looks at.
         places = slots.repeat(tokens.shape[1]), np.minimum(positions, width).ravel()
-        into = {heads: self.flat(*places, heads).to(self._device) for heads in {layer.heads for layer in self._layers}}
-        in_order = bool((slots == np.arange(len(slots))).all())
+        into = {heads: self.flat(*places, heads).to(self._device) for heads in {kept.heads for kept in self._kept}}
+        for kept in self._kept:
+            kept.into = into[kept.heads]
+        in_order = bool((slots == np.arange(slots[0], slots[0] + len(slots))).all())
         for layer in self._layers:
-            layer.into, layer.rows, layer.width = into[layer.heads], len(slots), width
-            layer.slots = None if in_order else torch.from_numpy(slots)
+            layer.width = width
+            layer.slots = slice(slots[0], slots[-1] + 1) if in_order else torch.from_numpy(slots)
         # They must see something, though (nothing at all would be no number), and leave the context alone.
         self._cache.queries = torch.from_numpy(np.minimum(positions, width - 1)).to(self._device)
         self._cache.keys = torch.arange(width, device=self._device)[None]
         inputs = {"input_ids": torch.from_numpy(tokens).to(self._device)}
-        return forward(self._model, inputs, self._cache, self._cache.queries, wanted)
+
+        def choose(hidden: Any) -> Any:
+            self._hidden.write(hidden[:, None])
+            slot, column = (torch.from_numpy(each).to(hidden.device) for each in wanted)
+            return self._hidden.stores[0][slot, 0, column]
+
+        return forward(self._model, inputs, self._cache, self._cache.queries, choose)
 
 
-def forward(model: Any, inputs: dict[str, Any], cache: Any, positions: Any, wanted: tuple[Any, Any]) -> Any:
-    """[wanted, vocabulary] float32 logits; `positions` [rows, columns] of the inputs' tokens in their texts."""
-    rows, columns = (torch.as_tensor(each) for each in wanted)
+def forward(model: Any, inputs: dict[str, Any], cache: Any, positions: Any, choose: Callable[[Any], Any]) -> Any:
+    """[chosen, vocabulary] float32 logits.
+
+    Args:
+        model: A causal language model.
+        inputs: What it reads, [rows, columns] tokens.
+        cache: Keys and values to go on from, or None.
+        positions: [rows, columns] of the tokens in their texts.
+        choose: Turns what goes into the output layer [rows, columns, hidden] into what of it shall, [chosen, hidden].
+    """
 
     def narrow(_: Any, hidden: tuple[Any, ...]) -> tuple[Any, ...]:
-        # Let only these hidden states into the output layer.
-        return (hidden[0][rows.to(hidden[0].device), columns.to(hidden[0].device)][None],)
+        return (choose(hidden[0])[None],)
 
     hook = model.get_output_embeddings().register_forward_pre_hook(narrow)
     try:
@@ -152,3 +200,9 @@ def forward(model: Any, inputs: dict[str, Any], cache: Any, positions: Any, want
         return out.logits[0].float()
     finally:
         hook.remove()
+
+
+def at(rows: Any, columns: Any) -> Callable[[Any], Any]:
+    """For `forward`: the tokens at these rows and columns of what is read."""
+    rows, columns = (torch.as_tensor(each) for each in (rows, columns))
+    return lambda hidden: hidden[rows.to(hidden.device), columns.to(hidden.device)]
