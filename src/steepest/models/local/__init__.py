@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from steepest.models.local.model import LocalModel
+    from steepest.models.replicas.model import Replicas
 
 Placement = str | Mapping[str, str | int]
 """How layers are spread over devices: by rule, or module by module."""
@@ -43,7 +44,9 @@ def open_local(  # noqa: PLR0913  # size: every option has a default
     infill: bool = False,
     device_map: Placement | None = None,
     quantize: str | None = None,
-) -> LocalModel:
+    replicas: int | None = None,
+    ray_address: str | None = None,
+) -> LocalModel | Replicas:
     """A causal language model from a folder or a Hugging Face id, frozen, with all capabilities.
 
     Args:
@@ -60,11 +63,19 @@ def open_local(  # noqa: PLR0913  # size: every option has a default
             "sequential", as in accelerate, or a mapping from modules to devices; what no card holds is in the CPU's
             memory or on disk.
         quantize: "8bit" or "4bit" weights, quantised when they are loaded. Part of the model's id.
+        replicas: So many copies of it that share the work, as Ray actors; none or 0: this process alone.
+        ray_address: The Ray cluster for them, HOST:PORT; one is started on this machine unless given.
 
     Raises:
         ModelError: nothing to open, an unusable tokenizer, an unknown device, dtype, device_map or quantize, no torch
-            or quantiser installed, no tokens for gaps.
+            or quantiser installed, no tokens for gaps; no Ray, or not enough of it for the replicas.
     """
+    options = {"device": device, "dtype": dtype, "threads": threads, "batch_tokens": batch_tokens}
+    options |= {"trust_remote_code": trust_remote_code, "infill": infill, "device_map": device_map, "quantize": quantize}
+    if replicas or (ray_address and replicas is None):
+        from steepest.models.replicas import open_replicas
+
+        return open_replicas(name_or_folder, replicas, ray_address, options)
     try:
         # With transformers comes torchao, where it is installed.
         with quiet("torchao", "torch.utils._pytree"):
@@ -79,4 +90,4 @@ def open_local(  # noqa: PLR0913  # size: every option has a default
         ) from missing
 
     kind = InfillingModel if infill else LocalModel
-    return kind(load(name_or_folder, device, dtype, threads, batch_tokens, trust_remote_code, device_map, quantize))
+    return kind(load(name_or_folder, **{name: value for name, value in options.items() if name != "infill"}))

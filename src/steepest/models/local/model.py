@@ -37,6 +37,16 @@ class LocalModel:
         return self._loaded.context
 
     @property
+    def loaded(self) -> Loaded:
+        """The model in memory."""
+        return self._loaded
+
+    @property
+    def layout(self) -> Layout:
+        """Its tokenizer's way of writing conversations."""
+        return self._layout
+
+    @property
     def work(self) -> Work:
         """What it has done since it was opened, as counted up to now."""
         return replace(self._loaded.work)
@@ -44,8 +54,7 @@ class LocalModel:
     @cached_property
     def vocabulary(self) -> Sequence[str]:
         """Text of each token on its own, one for each logit; "" for special tokens and pieces of a character."""
-        known, width = self._layout.vocabulary, self._loaded.width
-        return [*known[:width], *[""] * (width - len(known))]
+        return self._layout.logits(self._loaded.width)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """See `Generates.generate`. An answer ends at the context's end as well (finish "length")."""
