@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +20,14 @@ HERE = "local"
 LOOPBACK = ("127.0.0.1", "localhost")
 _STORE = 256 * 2**20
 """Bytes of shared memory for what is sent: token sets, rows, gradients."""
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-"""Nothing is reported to anybody; and what Ray will do with hidden accelerators in later versions, without a warning."""
+_SETTINGS = {
+    # Nothing is reported to anybody.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # What later versions do with hidden accelerators, without a warning.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # By default Ray lets all other processes of a machine go before its workers, which do all the work here.
+    "RAY_worker_niceness": "0",
+}
 # Ray's switch for systems on which it stays on loopback, named after those where that is the default. Its option
 # `_node_ip_address` is no way: loopback addresses are replaced by the machine's own there.
 _ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -37,8 +44,9 @@ class Room:
     """CPUs of the node that has the fewest."""
 
 
-def connect(address: str | None = None) -> Any:
-    """The module `ray`, connected to the cluster at `address`; without one, a cluster is started here.
+def connect(address: str | None = None, cores: int | None = None) -> Any:
+    """The module `ray`, connected to the cluster at `address`; without one, a cluster is started here, of all `cores`
+    unless told.
 
     A connection that this process has already is kept, whatever the address. ModelError where ray is missing or nothing
     answers at `address`.
@@ -47,10 +55,12 @@ def connect(address: str | None = None) -> Any:
     try:
         import ray
     except ModuleNotFoundError as missing:
-        raise ModelError(f"replicas and cells on Ray need {missing.name}, got none; pip install 'steepest[ray]'") from None
+        raise ModelError(
+            f"replicas and cells on Ray need {missing.name}, which is not installed; pip install 'steepest[ray]'"
+        ) from None
     if not ray.is_initialized():
         with _own_signals():
-            _start(ray, address)
+            _start(ray, address, cores)
     return ray
 
 
@@ -62,24 +72,26 @@ def room(ray: Any) -> Room:
 
 
 def _prepare(address: str | None) -> None:
-    """Settings that Ray reads from the environment, the first of them when it is imported; a user's own are kept."""
+    """Settings that Ray reads from the environment; a user's own are kept."""
     is_here = address in (None, HERE)
-    told = dict(_QUIET)
-    if is_here or str(address).rpartition(":")[0] in LOOPBACK:
-        told |= _ON_LOOPBACK
-    if is_here and "RAY_AUTH_MODE" not in os.environ:
-        # Whoever reaches the ports may run code: also another user of this machine. In the environment, a token is
-        # not left in the user's home, where it would turn authentication on for every other cluster too.
-        told |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    told = dict(_SETTINGS)
+    # Where it was imported before, it has read the others, and whoever did that has the say.
+    if "ray" not in sys.modules:
+        if is_here or str(address).rpartition(":")[0] in LOOPBACK:
+            told |= _ON_LOOPBACK
+        if is_here and "RAY_AUTH_MODE" not in os.environ:
+            # Whoever reaches the ports may run code: also another user of this machine. In the environment, a token is
+            # not left in the user's home, where it would turn authentication on for every other cluster too.
+            told |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     for name, value in told.items():
         os.environ.setdefault(name, value)
 
 
-def _start(ray: Any, address: str | None) -> None:
+def _start(ray: Any, address: str | None, cores: int | None) -> None:
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address in (None, HERE):
         # Without the explicit address, Ray joins whatever cluster was started last on this machine.
-        ray.init(address=HERE, include_dashboard=False, object_store_memory=_STORE, **quiet)
+        ray.init(address=HERE, num_cpus=cores, include_dashboard=False, object_store_memory=_STORE, **quiet)
         return
     if "://" in str(address):
         raise ModelError(

@@ -98,6 +98,8 @@ class Progress:
         if self._now:
             now = f"{_PHASES[self._now.phase]}, {self._now.answered:,} of {self._now.batch:,} answers"
             grid.add_row("now", Text(now))
+            if self._now.status:
+                grid.add_row("models", Text(clean(self._now.status)))
         return Panel(grid, title=Text(self._title), title_align="left", border_style="dim")
 
     def _start(self) -> None:

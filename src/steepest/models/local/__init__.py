@@ -70,11 +70,11 @@ def open_local(  # noqa: PLR0913  # size: every option has a default
         ModelError: nothing to open, an unusable tokenizer, an unknown device, dtype, device_map or quantize, no torch
             or quantiser installed, no tokens for gaps; no Ray, or not enough of it for the replicas.
     """
-    options = {"device": device, "dtype": dtype, "threads": threads, "batch_tokens": batch_tokens}
-    options |= {"trust_remote_code": trust_remote_code, "infill": infill, "device_map": device_map, "quantize": quantize}
     if replicas or (ray_address and replicas is None):
         from steepest.models.replicas import open_replicas
 
+        options = {"device": device, "dtype": dtype, "threads": threads, "batch_tokens": batch_tokens, "infill": infill}
+        options |= {"trust_remote_code": trust_remote_code, "device_map": device_map, "quantize": quantize}
         return open_replicas(name_or_folder, replicas, ray_address, options)
     try:
         # With transformers comes torchao, where it is installed.
@@ -90,4 +90,4 @@ def open_local(  # noqa: PLR0913  # size: every option has a default
         ) from missing
 
     kind = InfillingModel if infill else LocalModel
-    return kind(load(name_or_folder, **{name: value for name, value in options.items() if name != "infill"}))
+    return kind(load(name_or_folder, device, dtype, threads, batch_tokens, trust_remote_code, device_map, quantize))

@@ -15,8 +15,10 @@ from steepest.models.replicas.worker import Facts, Worker
 Begin = Callable[[Any, list[int]], Any]
 """Has an actor begin with some items; the stream of what comes of it."""
 
+_PATIENCE = 60
+"""Seconds without a replica after which the log says so."""
 _DEATHS = 3
-"""So many replicas may die of the same work, or a replica in a row while it opens its model."""
+"""So many replicas may die of the same work, or one in a row while it opens its model, before it is an error."""
 
 
 @dataclass(slots=True)
@@ -39,8 +41,6 @@ class Replica:
     joining: Any
     """What will say that it has opened its model; None once it has."""
     job: Job | None = None
-    deaths: int = 0
-    """In a row, while it opened its model."""
 
     @property
     def is_idle(self) -> bool:
@@ -48,28 +48,28 @@ class Replica:
         return self.joining is None and self.job is None
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
-    """What every replica is given of the cluster."""
-
-    cpus: int
-    gpus: int
-
-
 class Crew:
     """The replicas of one model, the same in everything but what they remember."""
 
-    def __init__(self, ray: Any, count: int, share: Share, name: str, options: Mapping[str, Any]) -> None:
-        """The first replica to open its model makes the crew ready; the others join while it works."""
+    def __init__(self, ray: Any, count: int, gpus: int, name: str, options: Mapping[str, Any]) -> None:
+        """The first replica to open its model makes the crew ready; the others join while it works. Each has a core of
+        the cluster and so many `gpus`.
+        """
         self._ray = ray
         # Calls are not made again by Ray, which would make all of one again: what had come of it counts.
-        kind = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=-1, max_task_retries=0)(Worker)
+        kind = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=0)(Worker)
         actors = [kind.remote(name, options) for _ in range(count)]
-        self._replicas = [Replica(number, actor, actor.facts.remote()) for number, actor in enumerate(actors)]
+        self._replicas = [Replica(number, actor, _opening(actor)) for number, actor in enumerate(actors)]
         self._queues: list[deque[Job]] = []
         self._streams: dict[Any, Replica] = {}
         self._began, self._done = time.monotonic(), 0
         self._known: Facts | None = None
+        if not ray.wait([each.joining for each in self._replicas], timeout=_PATIENCE)[0]:
+            free = ray.available_resources()
+            logging.getLogger("steepest").warning(
+                "%d replicas of %s wait for room in the Ray cluster or open their model; %d cores and %d GPUs are free",
+                count, name, free.get("CPU", 0), free.get("GPU", 0),
+            )  # fmt: skip
         while self._known is None:
             for ready in self._ready():
                 self._join(ready)
@@ -86,7 +86,7 @@ class Crew:
     @property
     def pids(self) -> list[int]:
         """The replicas' processes; waits until all have opened their model."""
-        return [facts.pid for facts in self._ray.get([each.actor.facts.remote() for each in self._replicas])]
+        return [facts.pid for facts in self._ray.get([_opening(each.actor) for each in self._replicas])]
 
     @property
     def status(self) -> str:
@@ -105,8 +105,8 @@ class Crew:
     def work(self, jobs: Sequence[Job], begin: Begin) -> Iterator[tuple[Job, Any]]:
         """Have jobs done, begun now; yields whatever comes, as it comes.
 
-        The caller takes out of `job.items` what is done: when a replica dies, the rest is done by another one, or by the
-        same one once it is there again. A replica without work takes over what waits for another one.
+        The caller takes out of `job.items` what is done: when a replica dies, the rest is done by another one, or by
+        the same one once it is there again. A replica without work takes over what waits for another one.
         """
         self._give_up()
         self._queues = [deque(job for job in jobs if job.home == number) for number in range(len(self))]
@@ -182,7 +182,7 @@ class Crew:
         logging.getLogger("steepest").warning(
             "a replica of %s died (%s); %d texts are given to others", self.facts.id, _line(error), len(job.items)
         )
-        replica.job, replica.joining = None, replica.actor.facts.remote()
+        replica.job, replica.joining = None, _opening(replica.actor)
         if not job.items:
             return
         job.deaths += 1
@@ -201,21 +201,22 @@ class Crew:
         except self._ray.exceptions.RayTaskError as error:
             raise _own(error) from None
         except self._ray.exceptions.RayActorError as error:
-            replica.deaths += 1
-            if replica.deaths == _DEATHS:
-                raise ModelError(
-                    f"a replica must be able to open its model, got one that died of it {_DEATHS} times "
-                    f"({_line(error)}); give replicas more memory"
-                ) from None
-            replica.joining = replica.actor.facts.remote()
-            return
+            raise ModelError(
+                f"a replica must be able to open its model, got one that died of it {_DEATHS} times ({_line(error)}); "
+                "give replicas more memory"
+            ) from None
         known = self._known = self._known or facts
         if facts.id != known.id:
             raise ModelError(
                 f"replicas must be of one model, got {known.id!r} on {known.node} and {facts.id!r} on {facts.node}; "
                 "put the same files on all machines"
             )
-        replica.joining, replica.deaths = None, 0
+        replica.joining = None
+
+
+def _opening(actor: Any) -> Any:
+    """Has an actor open its model, as soon as it is there."""
+    return actor.facts.options(max_task_retries=_DEATHS - 1).remote()
 
 
 def _own(error: Any) -> Exception:

@@ -28,8 +28,8 @@ Asked = TypeVar("Asked", Request, Infill)
 class Replicas:
     """A local model several times over: `Generates`, `ScoresText` and `WhiteBox`.
 
-    Which replica does what is a function of the texts alone, save for work that changes hands because one is idle or has
-    died; then answers stay the same up to rounding, and what is summed is summed over the same shards in the same order.
+    Which replica does what depends on the texts alone, save for work that changes hands because one is idle or has
+    died. Even then sums are taken over the same shards in the same order, and answers stay the same up to rounding.
     """
 
     def __init__(self, crew: Crew) -> None:
@@ -202,8 +202,8 @@ def _stream(method: Any, *arguments: Any) -> Any:
 
 
 def _portions(share: list[int], room: int) -> Iterator[list[int]]:
-    """A share bit by bit, so that others can take over its end: half of what is left, but never less than fills a batch,
-    which is written in the time of its longest text however many there are.
+    """A share bit by bit, so that others can take over its end: half of what is left, but never less than fills a
+    batch, which is written in the time of its longest text, however many there are.
     """
     while share:
         size = len(share) if len(share) < 2 * room else max(room, len(share) // 2)
