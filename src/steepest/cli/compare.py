@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from steepest.cli.options import Dollars, Embedder, Json, Judge, Model, Optimizer, Options, Prices, Replicas
+from steepest.cli.options import Dollars, Embedder, Json, Judge, Model, Optimizer, Options, Prices, RayCells, Replicas
 from steepest.cli.stopping import INTERRUPTED, stoppable
 
 GRIDS = "greater-ablation, gradsum-summary, gpo-direction, gpo-control, protegi-selectors, pe2-components"
@@ -36,10 +36,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     embedder: Embedder = None,
     option: Options = [],  # noqa: B006
     replicas: Replicas = None,
-    ray_address: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="A Ray cluster for searches and replicas; local: of this machine."),
-    ] = None,
+    ray_address: RayCells = None,
     workers: Annotated[int | None, typer.Option(metavar="N", help="Searches at once [by cores and models].")] = None,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where everything is kept.")] = Path("runs/comparison"),
     json: Json = False,

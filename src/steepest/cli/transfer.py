@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from steepest.cli.options import Json, Judge, Options, RayAddress, Replicas
+from steepest.cli.options import Json, Judge, Options, RayCells, Replicas
 from steepest.cli.stopping import INTERRUPTED, stoppable
 
 
@@ -20,7 +20,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     judge: Judge = None,
     option: Options = [],  # noqa: B006  # typer copies it
     replicas: Replicas = None,
-    ray_address: RayAddress = None,
+    ray_address: RayCells = None,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where everything is kept.")] = Path("runs/transfer"),
     json: Json = False,
 ) -> None:
@@ -33,8 +33,10 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     from steepest.comparing.transferring import FILE, transfer
 
     try:
-        options = options_of(spread(option, replicas, ray_address))
-        found = transfer(run, model, split=split, rows=rows, judge=judge, options=options, out=out)
+        options = options_of(spread(option, replicas, ray_address if replicas else None))
+        found = transfer(
+            run, model, split=split, rows=rows, judge=judge, options=options, ray_address=ray_address, out=out
+        )
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on", err=True)
         raise typer.Exit(INTERRUPTED) from None

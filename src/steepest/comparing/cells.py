@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from steepest import api
-from steepest.comparing.on_ray import Cluster
+from steepest.comparing.on_ray import Cluster, carried_out
 from steepest.engine import Run
 from steepest.errors import StateError, SteepestError
 from steepest.lock import Lock
@@ -114,13 +114,17 @@ class _Halt:
 
 def _attempt(folder: Path, workers: Workers, halt: _Halt) -> str:
     """One cell; why it failed, or nothing."""
-    if workers.cluster is not None:
-        return _on_ray(folder, workers.cluster, halt)
-    if workers.models is None:
+    cluster = workers.cluster
+    if workers.models is None and cluster is None:
         return _in_process(folder, workers.count, halt)
     try:
-        with Run.open(folder, models=workers.models) as run:
-            api.carry_out(run, halt)
+        if cluster is not None:
+            task = cluster.begin(carried_out, folder.resolve())
+            with halt.ended_by(lambda: cluster.end([task])):
+                cluster.results([task])
+        else:
+            with Run.open(folder, models=workers.models) as run:
+                api.carry_out(run, halt)
     except SteepestError as error:
         return _line(str(error))
     except Exception as error:
@@ -149,18 +153,6 @@ def _in_process(folder: Path, workers: int, halt: _Halt) -> str:
         said.unlink()
         return ""
     return _line(lines[-1] if lines else f"its process ended with code {code}")
-
-
-def _on_ray(folder: Path, cluster: Cluster, halt: _Halt) -> str:
-    task = cluster.begin(folder)
-    try:
-        with halt.ended_by(lambda: cluster.ray.cancel(task, force=True)):
-            return _line(cluster.ray.get(task))
-    except cluster.ray.exceptions.RayTaskError as error:
-        (folder / STDERR).write_text(str(error), "utf-8", errors="replace")
-        return _line(f"{type(error.cause).__name__}: {error.cause}")
-    except cluster.ray.exceptions.RayError as error:
-        return _line(f"its worker died: {error}")
 
 
 def _line(text: str) -> str:

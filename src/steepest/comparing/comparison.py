@@ -152,7 +152,7 @@ def _staff(
     if ray_address is not None and not are_named:
         raise SpecError("cells on Ray open their models by name, got an object; give names, or leave ray_address out")
     if ray_address is not None:
-        cluster = Cluster(ray_address, models)
+        cluster = Cluster(ray_address, [(each.name, each.options) for each in models.values()])
         return Workers(count or cluster.room, cluster=cluster)
     if not are_named:
         return Workers(count or 1, objects)

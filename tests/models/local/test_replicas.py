@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,16 @@ from steepest.events import CallsAnswered, Event
 from steepest.ledger import Limits
 from steepest.models import Generates, Infills, ScoresText, WhiteBox, open_model
 from steepest.models.local import accounts
+from steepest.models.local.model import LocalModel
+from steepest.models.opening import Opened, opened
 from steepest.models.replicas.model import Replicas
-from steepest.roles import open_models
 from steepest.spec import build
 from steepest.tasks.loading import load_task
 from steepest.types import Objective, Request, Row
 
 pytestmark = pytest.mark.slow
 TASK = load_task("arithmetic").task
-GREATER = {"use": "greater", "rows": 6, "k": 3, "mu": 3}
+GREATER = {"use": "greater", "rows": 4, "k": 2, "mu": 2}
 
 
 @pytest.fixture(scope="session")
@@ -183,36 +186,107 @@ def test_a_killed_replicas_gradient_is_computed_by_others(
     assert found.tokens == expected.tokens
 
 
-def started(folder: Path, steps: int, observers: Sequence[Any] = (), **options: Any) -> Run:
+def started(folder: Path, steps: int, model: Opened, observers: Sequence[Any] = ()) -> Run:
+    """A small search on the bundled model."""
     source = load_task("arithmetic")
-    models = open_models({"task": "bundled"}, options)
-    plan = api.make_plan(build(GREATER), source, models, 0, Limits(steps=steps), {})
+    few = replace(source.task, train=source.task.train[:12], dev=source.task.dev[:12], max_tokens=60)
+    source = replace(source, task=few, test=source.test[:2])
+    plan = api.make_plan(build(GREATER), source, {"task": model}, 0, Limits(steps=steps), {})
     return Run.create(folder, plan, observers)
 
 
 def told(run: Run) -> list[Any]:
-    """All that a run has decided and paid."""
-    return [(r.state, r.best, r.referee, r.accounts, r.usage, r.referee_usage, r.trials) for r in run.records]
+    """What a run has decided and paid."""
+    return [
+        (
+            record.best.candidate,
+            record.referee,
+            record.accounts,
+            record.referee_usage,
+            [(trial.position, trial.old, trial.new, trial.rank, trial.accepted) for trial in record.trials],
+        )
+        for record in run.records
+    ]
 
 
-def test_a_run_goes_on_when_a_replica_dies_and_with_another_number_of_them(
-    ray_here: Any, bundled: Replicas, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def scores(run: Run) -> list[float]:
+    """By what the method chose."""
+    return [score for record in run.records for score in record.best.scores.values()]
+
+
+def test_a_run_goes_on_when_a_replica_dies_and_then_without_any(
+    bundled: Replicas, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     heard: list[int] = []
 
     def kill(event: Event) -> None:
         if isinstance(event, CallsAnswered) and event.phase == "step" and event.step == 1:
+            assert "2 replicas" in event.status
             heard.append(event.answered)
             if len(heard) == 2:
                 os.kill(bundled.pids[0], signal.SIGKILL)
 
-    with started(tmp_path / "one", 3) as alone:
+    with started(tmp_path / "one", 2, opened("bundled")) as alone:
         list(alone.until())
-    with started(tmp_path / "two", 2, [kill], replicas=2, threads=1) as shared:
-        shared._world.models["task"] = bundled  # those that are there already
+    replicated = Opened("bundled", bundled, {"replicas": 2, "threads": 1})
+    with started(tmp_path / "two", 1, replicated, [kill]) as shared:
         list(shared.until())
     assert "died" in caplog.text
-    options = {"replicas": 0}
-    with Run.open(tmp_path / "two", limits=Limits(steps=3), options=options) as resumed:
+    with Run.open(tmp_path / "two", limits=Limits(steps=2), options={"replicas": 0}) as resumed:
+        assert isinstance(resumed._world.models["task"], LocalModel)
         list(resumed.until())
         assert told(resumed) == told(alone)
+        assert scores(resumed) == pytest.approx(scores(alone), abs=1e-3)
+
+
+def test_nothing_of_ray_can_be_reached_from_elsewhere(bundled: Replicas) -> None:
+    """Every port on which a process of this one's Ray listens."""
+    if not Path("/proc/net/tcp").exists():
+        pytest.skip("reads /proc")
+    owners = family()
+    found = [address for address, inode in listening() if inode in owners]
+    assert len(found) >= 4 and set(found) == {"loopback"}
+
+
+def family() -> set[str]:
+    """Inodes of the sockets of all processes that this one has brought forth, and of its own."""
+    parents = {
+        int(stat.parent.name): int(stat.read_text().rpartition(")")[2].split()[1])
+        for stat in Path("/proc").glob("[0-9]*/stat")
+    }
+    ours = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in ours} - ours:
+        ours |= more
+    links = [os.readlink(fd) for pid in ours for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()]
+    return {link[8:-1] for link in links if link.startswith("socket:")}
+
+
+def listening() -> Iterator[tuple[str, str]]:
+    """(loopback or the address, inode) of every socket that listens."""
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A":
+                host = fields[1].partition(":")[0]
+                yield "loopback" if host.endswith("0100007F") else host, fields[9]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"replicas": -1}, "a whole number from 1 on, got -1"),
+        ({"ray_address": "here:6379"}, "a whole number from 1 on, got None"),
+        ({"replicas": 100}, "every replica needs a core, got 4 for 100"),
+        ({"replicas": 2, "device": "cuda"}, "every replica needs a GPU, got 0 for 2"),
+        ({"replicas": 2, "device": "cuda:1"}, "got device 'cuda:1'"),
+    ],
+)
+def test_what_cannot_be_had_is_refused(ray_here: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        open_model("bundled", **options)
+
+
+def test_without_ray_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ModelError, match=r"need ray, which is not installed; pip install 'steepest\[ray\]'"):
+        open_model("bundled", replicas=2)

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from steepest.models.local.model import LocalModel
@@ -73,7 +73,13 @@ def open_local(  # noqa: PLR0913  # size: every option has a default
     if replicas or (ray_address and replicas is None):
         from steepest.models.replicas import open_replicas
 
-        options = {"device": device, "dtype": dtype, "threads": threads, "batch_tokens": batch_tokens, "infill": infill}
+        options: dict[str, Any] = {
+            "device": device,
+            "dtype": dtype,
+            "threads": threads,
+            "batch_tokens": batch_tokens,
+            "infill": infill,
+        }
         options |= {"trust_remote_code": trust_remote_code, "device_map": device_map, "quantize": quantize}
         return open_replicas(name_or_folder, replicas, ray_address, options)
     try:

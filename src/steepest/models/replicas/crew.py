@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from steepest.errors import ModelError
@@ -37,10 +38,12 @@ class Replica:
     """One actor, as the crew knows it."""
 
     number: int
-    actor: Any
-    joining: Any
+    actor: Any = None
+    joining: Any = None
     """What will say that it has opened its model; None once it has."""
     job: Job | None = None
+    deaths: int = 0
+    """In a row, while it opened its model."""
 
     @property
     def is_idle(self) -> bool:
@@ -56,10 +59,12 @@ class Crew:
         the cluster and so many `gpus`.
         """
         self._ray = ray
-        # Calls are not made again by Ray, which would make all of one again: what had come of it counts.
-        kind = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=-1, max_task_retries=0)(Worker)
-        actors = [kind.remote(name, options) for _ in range(count)]
-        self._replicas = [Replica(number, actor, _opening(actor)) for number, actor in enumerate(actors)]
+        # Whatever dies is begun again here: Ray would make all of a call again, and what had come of it counts.
+        kind = ray.remote(num_cpus=1, num_gpus=gpus)(Worker)
+        self._hire = partial(kind.remote, name, options)
+        self._replicas = [Replica(number) for number in range(count)]
+        for replica in self._replicas:
+            self._replace(replica)
         self._queues: list[deque[Job]] = []
         self._streams: dict[Any, Replica] = {}
         self._began, self._done = time.monotonic(), 0
@@ -86,7 +91,7 @@ class Crew:
     @property
     def pids(self) -> list[int]:
         """The replicas' processes; waits until all have opened their model."""
-        return [facts.pid for facts in self._ray.get([_opening(each.actor) for each in self._replicas])]
+        return [facts.pid for facts in self._ray.get([each.actor.facts.remote() for each in self._replicas])]
 
     @property
     def status(self) -> str:
@@ -182,7 +187,8 @@ class Crew:
         logging.getLogger("steepest").warning(
             "a replica of %s died (%s); %d texts are given to others", self.facts.id, _line(error), len(job.items)
         )
-        replica.job, replica.joining = None, _opening(replica.actor)
+        replica.job = None
+        self._replace(replica)
         if not job.items:
             return
         job.deaths += 1
@@ -193,6 +199,14 @@ class Crew:
             )
         self._queues[job.home].appendleft(job)
 
+    def _replace(self, replica: Replica) -> None:
+        """Have a replica's work done by a new actor, once that has opened its model."""
+        if replica.actor is not None:
+            # Where only the connection was lost, it would keep its core or GPU.
+            self._ray.kill(replica.actor)
+        replica.actor = self._hire()
+        replica.joining = replica.actor.facts.remote()
+
     def _join(self, joining: Any) -> None:
         """A replica has opened its model, for the first time or again; ModelError where it cannot."""
         replica = next(each for each in self._replicas if each.joining == joining)
@@ -201,22 +215,21 @@ class Crew:
         except self._ray.exceptions.RayTaskError as error:
             raise _own(error) from None
         except self._ray.exceptions.RayActorError as error:
-            raise ModelError(
-                f"a replica must be able to open its model, got one that died of it {_DEATHS} times ({_line(error)}); "
-                "give replicas more memory"
-            ) from None
+            replica.deaths += 1
+            if replica.deaths == _DEATHS:
+                raise ModelError(
+                    f"a replica must be able to open its model, got one that died of it {_DEATHS} times "
+                    f"({_line(error)}); give replicas more memory"
+                ) from None
+            self._replace(replica)
+            return
         known = self._known = self._known or facts
         if facts.id != known.id:
             raise ModelError(
                 f"replicas must be of one model, got {known.id!r} on {known.node} and {facts.id!r} on {facts.node}; "
                 "put the same files on all machines"
             )
-        replica.joining = None
-
-
-def _opening(actor: Any) -> Any:
-    """Has an actor open its model, as soon as it is there."""
-    return actor.facts.options(max_task_retries=_DEATHS - 1).remote()
+        replica.joining, replica.deaths = None, 0
 
 
 def _own(error: Any) -> Exception:
