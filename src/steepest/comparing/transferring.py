@@ -68,8 +68,6 @@ class Column:
     model: str
     """Its name."""
     entries: tuple[Entry, ...]
-    asked: int
-    """Calls that the journal did not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,28 +118,33 @@ def transfer(
         raise SpecError(f"the number of rows must be at least 1, got {rows}; leave it out for all")
     if not runs or not models:
         raise SpecError("a transfer needs runs and models, got none of one of them; name at least one of each")
+    _check_different([model for model in models if isinstance(model, str)])
     origins = [_origin(Path(run)) for run in runs]
     lines, folder = list(_lines(origins)), Path(out)
     given = Given(tuple(Path(run).resolve() for run in runs), split, rows, judge, dict(options or {}))
     with Lock(folder):
-        gather(folder)
+        before = gather(folder)
         if ray_address is None:
             with CallLog(folder / JOURNAL) as log:
                 columns = [_column(given, origins, model, log) for model in models]
         else:
             columns = _columns_on_ray(given, models, folder, ray_address)
+        asked = gather(folder) - before
     names = tuple(column.model for column in columns)
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise SpecError(f"models must differ, got {twice!r} twice; leave one out")
+    _check_different(names)
     entries = [entry for column in columns for entry in column.entries]
-    asked = sum(column.asked for column in columns)
     found = Transfer(
         split, tuple(line.prompt for line in lines), names, tuple(_corrected(entries)), asked, folder=folder
     )
     write(folder / FILE, found.to_json())
     matrix.write(found)
     return found
+
+
+def _check_different(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise SpecError(f"models must differ, got {name!r} twice; leave one out")
 
 
 def _columns_on_ray(given: Given, models: Sequence[Any], folder: Path, address: str) -> list[Column]:
@@ -159,7 +162,6 @@ def _columns_on_ray(given: Given, models: Sequence[Any], folder: Path, address: 
         return cluster.results(tasks)
     finally:
         cluster.end(tasks)
-        gather(folder)
 
 
 def measured_there(given: Given, model: str, folder: Path) -> Column:
@@ -168,8 +170,8 @@ def measured_there(given: Given, model: str, folder: Path) -> Column:
         return _column(given, [_origin(run) for run in given.runs], model, log)
 
 
-def gather(folder: Path) -> None:
-    """Take what workers have asked into the journal of `folder`, also what earlier ones left behind."""
+def gather(folder: Path) -> int:
+    """Take what workers have asked into the journal of `folder`, also what earlier ones left; the calls in it then."""
     with CallLog(folder / JOURNAL) as log:
         for path in sorted((folder / CELLS).glob(f"*/{JOURNAL}")):
             with Lock(path.parent):
@@ -179,17 +181,18 @@ def gather(folder: Path) -> None:
                     if log.get(call.key) is None:
                         log.append(call)
                 shutil.rmtree(path.parent)
+        return len(log)
 
 
 def _column(given: Given, origins: Sequence[_Origin], model: Any, log: CallLog) -> Column:
     """All prompts with one model."""
-    before, entries = len(log), list[Entry]()
+    entries: list[Entry] = []
     opened = open_models({"task": model}, given.options)["task"]
     for digest, origin in {origin.digest: origin for origin in origins}.items():
         examples = origin.source.rows(given.split)[: given.rows]
         world = _world(origin, opened, given.judge, given.options, log)
         entries += _measured(list(_lines(origins)), digest, examples, world, opened.name)
-    return Column(opened.name, tuple(entries), len(log) - before)
+    return Column(opened.name, tuple(entries))
 
 
 def _origin(folder: Path) -> _Origin:
