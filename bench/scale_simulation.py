@@ -245,24 +245,37 @@ def simulated(calls: Sequence[Call], costs: Costs, count: int, noise: float) -> 
     )
 
 
-def recorded(rows: int, quick: bool) -> tuple[list[Call], list[Call], Any]:
-    """The calls of a GReaTer step, those of an evaluation, and the model."""
+@dataclass(frozen=True)
+class Recorded:
+    """A search of one step and an evaluation of its prompt, by a model that had read nothing before."""
+
+    before: Sequence[Call]
+    """What came before the step."""
+    step: Sequence[Call]
+    evaluation: Sequence[Call]
+    batch_tokens: int
+
+
+def recorded(rows: int, share: float) -> Recorded:
+    """With so many rows in the evaluation, and a share of those that the task has in the step."""
     source = load_task("arithmetic")
     model = open_model("bundled", threads=1)
     recorder = Recorder(model)
-    if quick:
-        source = replace(source, task=replace(source.task, train=source.task.train[:20], dev=source.task.dev[:30]))
-    plan = api.make_plan(build("greater"), source, {"task": Opened("bundled", recorder)}, 0, Limits(steps=1), {})
+    train, dev = (some[: round(share * len(some))] for some in (source.task.train, source.task.dev))
+    source = replace(source, task=replace(source.task, train=train, dev=dev))
+    method = replace(build("greater"), rows=round(share * build("greater").rows))
+    plan = api.make_plan(method, source, {"task": Opened("bundled", recorder)}, 0, Limits(steps=1), {})
     with tempfile.TemporaryDirectory() as folder, Run.create(Path(folder) / "run", plan) as run:
-        list(run.until())
+        run.advance()
         first = len(recorder.calls)
         run.advance()
-        step = recorder.calls[first:]
+        last = len(recorder.calls)
         prompt = run.records[-1].best.candidate
-    examples = [*source.test, *source.task.dev][:rows]
+    examples = [*source.test, *load_task("arithmetic").task.dev][:rows]
     asked = [Request(source.task.template.render(prompt.text, example), max_tokens=256) for example in examples]
     list(recorder.generate(asked))
-    return step, [recorder.calls[-1]], model
+    calls = recorder.calls
+    return Recorded(calls[:first], calls[first:last], calls[last:], model.loaded.batch_tokens)
 
 
 def driver_costs(calls: Sequence[Call], replay: Sequence[Replayed]) -> dict[str, float]:
@@ -300,10 +313,13 @@ class Replayed:
     wall: float
 
 
-def replayed(calls: Sequence[Call], count: int) -> list[Replayed]:
-    """Calls done again by new replicas."""
+def replayed(what: Recorded, count: int) -> list[Replayed]:
+    """The step and the evaluation done again by new replicas, once these have done what came before."""
     model = open_model("bundled", replicas=count, threads=1)
     pids, found = model.pids, []
+    for call in what.before:
+        carry_out(model, call)
+    calls = [*what.step, *what.evaluation]
     for call in calls:
         before, began, wall = [cpu_of(pid) for pid in pids], time.process_time(), time.perf_counter()
         carry_out(model, call)
@@ -370,11 +386,14 @@ def main() -> None:
     given = parser.parse_args()
     print(machine())
     cluster.connect(cores=4)
-    step, evaluation, model = recorded(100 if given.quick else given.rows, given.quick)
-    calls = [*step, *evaluation]
-    replays = {count: replayed(calls, count) for count in (1, 2)}
-    room = model.loaded.batch_tokens // int(max(len(t) / _CHARACTERS for c in calls for t in c.texts) + 256)
-    costs = costs_of(calls, room, driver_costs(calls, replays[1]))
+    sizes = (0.25, 0.5) if given.quick else (0.25, 0.5, 1.0)
+    runs = [recorded(round(share * given.rows), share) for share in sizes]
+    step, evaluation = runs[-1].step, runs[-1].evaluation
+    replays = {count: replayed(runs[-1], count) for count in (1, 2)}
+    every = [call for run in runs for call in (*run.before, *run.step, *run.evaluation)]
+    longest = max(len(text) / _CHARACTERS for call in every for text in call.texts)
+    driver = driver_costs([*step, *evaluation], replays[1])
+    costs = costs_of(every, int(runs[-1].batch_tokens / (longest + 256)), driver)
     kinds = ", ".join(
         f"{len([c for c in step if c.kind == kind])} {kind}" for kind in dict.fromkeys(c.kind for c in step)
     )

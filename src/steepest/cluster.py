@@ -61,6 +61,8 @@ def connect(address: str | None = None, cores: int | None = None) -> Any:
     if not ray.is_initialized():
         with _own_signals():
             _start(ray, address, cores)
+        # What it says of workers that die goes to standard output, which belongs to results; the log says it too.
+        ray._private.worker._worker_logs_enabled = False
     return ray
 
 

@@ -51,7 +51,7 @@ class Ray:
     killed: list[Any] = field(default_factory=list)
     cancelled: list[Any] = field(default_factory=list)
     hired: int = 0
-    exceptions: Any = field(default_factory=lambda: SimpleNamespace(RayTaskError=Failed, RayActorError=Died))
+    exceptions: Any = field(default_factory=lambda: SimpleNamespace(RayTaskError=Failed, RayError=Died))
 
     def remote(self, **options: Any) -> Any:
         return lambda kind: SimpleNamespace(remote=self._hire)

@@ -215,7 +215,7 @@ def scores(run: Run) -> list[float]:
 
 
 def test_a_run_goes_on_when_a_replica_dies_and_then_without_any(
-    bundled: Replicas, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    bundled: Replicas, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     heard: list[int] = []
 
@@ -237,6 +237,7 @@ def test_a_run_goes_on_when_a_replica_dies_and_then_without_any(
         list(resumed.until())
         assert told(resumed) == told(alone)
         assert scores(resumed) == pytest.approx(scores(alone), abs=1e-3)
+    assert capsys.readouterr().out == ""
 
 
 def test_nothing_of_ray_can_be_reached_from_elsewhere(bundled: Replicas) -> None:

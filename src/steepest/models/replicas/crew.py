@@ -174,7 +174,7 @@ class Crew:
             replica.job = None
         except self._ray.exceptions.RayTaskError as error:
             raise _own(error) from None
-        except self._ray.exceptions.RayActorError as error:
+        except self._ray.exceptions.RayError as error:
             del self._streams[stream]
             self._bury(replica, job, error)
         else:
@@ -214,7 +214,7 @@ class Crew:
             facts: Facts = self._ray.get(joining)
         except self._ray.exceptions.RayTaskError as error:
             raise _own(error) from None
-        except self._ray.exceptions.RayActorError as error:
+        except self._ray.exceptions.RayError as error:
             replica.deaths += 1
             if replica.deaths == _DEATHS:
                 raise ModelError(
