@@ -91,20 +91,21 @@ def _prepare(address: str | None) -> None:
 
 def _start(ray: Any, address: str | None, cores: int | None) -> None:
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address in (None, HERE):
-        # Without the explicit address, Ray joins whatever cluster was started last on this machine.
-        ray.init(address=HERE, num_cpus=cores, include_dashboard=False, object_store_memory=_STORE, **quiet)
-        return
     if "://" in str(address):
         raise ModelError(
             f"a Ray cluster is joined from one of its machines by HOST:PORT, got {address!r}; start steepest there"
         )
     try:
-        ray.init(address=address, **quiet)
+        if address in (None, HERE):
+            # Without the explicit address, Ray joins whatever cluster was started last on this machine.
+            ray.init(address=HERE, num_cpus=cores, include_dashboard=False, object_store_memory=_STORE, **quiet)
+        else:
+            ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        where = "at its address" if address not in (None, HERE) else "where it is started"
         raise ModelError(
-            f"a Ray cluster must answer at its address, got {address!r} ({_first_line(error)}); check `ray status` "
-            "there, and RAY_AUTH_MODE and its token here"
+            f"a Ray cluster must answer {where}, got {address or HERE!r} ({_first_line(error)}); check `ray status` "
+            "there, its logs in /tmp/ray, and RAY_AUTH_MODE and its token"
         ) from error
 
 
