@@ -23,7 +23,8 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,33 @@ class Call:
     """Tokens of each answer."""
     cpu: float = 0.0
 
-    @property
+    @cached_property
     def read(self) -> Sequence[float]:
         """Tokens to read of each text, about."""
         return [len(text) / _CHARACTERS for text in self.texts]
+
+    @cached_property
+    def sizes(self) -> Sequence[float]:
+        """By which texts are shared out."""
+        if self.kind != "generate":
+            return self.read
+        usual = statistics.fmean(self.written)
+        return [_READ * len(text) + usual for text in self.texts]
+
+
+class Workload:
+    """Calls that follow one another, and how they are shared out."""
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self.calls = calls
+        self._shares: dict[int, list[list[list[int]]]] = {}
+
+    def shares(self, count: int) -> list[list[list[int]]]:
+        """Call by call and replica by replica, which texts it gets."""
+        if count not in self._shares:
+            homes = Homes()
+            self._shares[count] = [homes.share_out(call.texts, call.sizes, count) for call in self.calls]
+        return self._shares[count]
 
 
 class Recorder:
@@ -183,15 +207,13 @@ class Cluster:
     count: int
     noise: float
     dice: random.Random
-    homes: Homes = field(default_factory=Homes)
 
-    def took(self, call: Call) -> Spent:
+    def took(self, call: Call, shares: Sequence[list[int]]) -> Spent:
         """A call's time, up to the last answer in the journal."""
         speed = [self.dice.lognormvariate(0.0, self.noise) for _ in range(self.count)]
         begin = self.costs.share * len(call.texts)
         if call.kind == "generate":
-            return self._generate(call, speed, begin)
-        shares = self.homes.share_out(call.texts, call.read, self.count)
+            return self._generate(call, shares, speed, begin)
         ends = [speed[i] * self._shard(call, share) for i, share in enumerate(shares) if share]
         accounts = self.costs.row * len(call.texts)
         after = self.costs.message * len(ends) + self.costs.journal
@@ -210,10 +232,7 @@ class Cluster:
         reading = costs.read * sum(call.read[i] for i in job)
         return costs.call + costs.step * steps + costs.token * sum(written) + reading
 
-    def _generate(self, call: Call, speed: Sequence[float], begin: float) -> Spent:
-        usual = statistics.fmean(call.written)
-        sizes = [_READ * len(text) + usual for text in call.texts]
-        shares = self.homes.share_out(call.texts, sizes, self.count)
+    def _generate(self, call: Call, shares: Sequence[list[int]], speed: Sequence[float], begin: float) -> Spent:
         queues = [deque(_portions(share, self.costs.room)) for share in shares]
         free, arrivals = [begin] * self.count, list[float]()
         while any(queues):
@@ -234,12 +253,12 @@ class Cluster:
         return Spent(handled, work / self.count, begin + handled - max(arrivals))
 
 
-def simulated(calls: Sequence[Call], costs: Costs, count: int, noise: float) -> Spent:
+def simulated(work: Workload, costs: Costs, count: int, noise: float) -> Spent:
     """Calls one after the other, the mean of some seeds."""
     runs = []
     for seed in range(SEEDS if noise else 1):
         cluster_ = Cluster(costs, count, noise, random.Random(seed))
-        runs.append(sum((cluster_.took(call) for call in calls), Spent()))
+        runs.append(sum(map(cluster_.took, work.calls, work.shares(count)), Spent()))
     return Spent(
         *(statistics.fmean(values) for values in zip(*((r.total, r.ideal, r.driver) for r in runs), strict=True))
     )
@@ -335,12 +354,12 @@ def cpu_of(pid: int) -> float:
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
 
-def validate(name: str, calls: Sequence[Call], costs: Costs, replays: dict[int, list[Replayed]]) -> None:
+def validate(name: str, work: Workload, costs: Costs, replays: dict[int, list[Replayed]]) -> None:
     for count, replay in replays.items():
-        mine = [each for each in replay if any(each.call is call for call in calls)]
+        mine = [each for each in replay if any(each.call is call for call in work.calls)]
         real = sum(each.longest for each in mine)
         quiet = replace(costs, share=0.0, message=0.0, row=0.0, journal=0.0)
-        found = simulated(calls, quiet, count, 0.0).total
+        found = simulated(work, quiet, count, 0.0).total
         wall = sum(each.wall for each in mine)
         print(
             f"{name:<12}{count:>9}{real:>12.2f}{found:>12.2f}{found / real - 1:>+9.0%}"
@@ -348,28 +367,30 @@ def validate(name: str, calls: Sequence[Call], costs: Costs, replays: dict[int, 
         )
 
 
-def table(title: str, calls: Sequence[Call], costs: Costs, noise: float) -> None:
-    print(f"\n{title}\n{'replicas':>8}{'seconds':>10}{'speed-up':>10}{'shared':>9}{'uneven':>9}{'driver':>9}")
-    first = simulated(calls, costs, 1, noise).total
+def table(title: str, work: Workload, costs: Costs, noise: float) -> None:
+    print(f"\n{title}\n{'replicas':>8}{'seconds':>10}{'speed-up':>10}{'shared':>9}{'unshared':>9}{'driver':>9}")
+    first = simulated(work, costs, 1, noise).total
     for count in REPLICAS:
-        found = simulated(calls, costs, count, noise)
-        uneven = found.total - found.ideal - found.driver
-        shares = "".join(f"{part / found.total:>9.0%}" for part in (found.ideal, uneven, found.driver))
+        found = simulated(work, costs, count, noise)
+        # What each replica pays itself, a call's own costs and decoding steps of batches that are not full, and waiting
+        # for the slowest.
+        unshared = found.total - found.ideal - found.driver
+        shares = "".join(f"{part / found.total:>9.0%}" for part in (found.ideal, unshared, found.driver))
         print(f"{count:>8}{found.total:>10.2f}{first / found.total:>10.1f}{shares}")
 
 
-def remedies(name: str, calls: Sequence[Call], costs: Costs, noise: float) -> None:
+def remedies(name: str, work: Workload, costs: Costs, noise: float) -> None:
     """The speed-up at 16 and 64 replicas if one thing were otherwise."""
     larger = [
-        replace(c, texts=[f"{i} {t}" for i in range(4) for t in c.texts], written=[*c.written] * 4) for c in calls
+        replace(c, texts=[f"{i} {t}" for i in range(4) for t in c.texts], written=[*c.written] * 4) for c in work.calls
     ]
-    changes: list[tuple[str, Sequence[Call], Costs, float]] = [
-        ("as it is", calls, costs, noise),
-        ("all replicas equally fast", calls, costs, 0.0),
-        ("answers in messages of ten", calls, replace(costs, message=costs.message / 10), noise),
-        ("portions a fourth as large", calls, replace(costs, room=max(1, costs.room // 4)), noise),
-        ("no driver at all", calls, replace(costs, share=0.0, message=0.0, row=0.0, journal=0.0), noise),
-        ("four times the rows", larger, costs, noise),
+    changes: list[tuple[str, Workload, Costs, float]] = [
+        ("as it is", work, costs, noise),
+        ("all replicas equally fast", work, costs, 0.0),
+        ("answers in messages of ten", work, replace(costs, message=costs.message / 10), noise),
+        ("portions a fourth as large", work, replace(costs, room=max(1, costs.room // 4)), noise),
+        ("no driver at all", work, replace(costs, share=0.0, message=0.0, row=0.0, journal=0.0), noise),
+        ("four times the rows", Workload(larger), costs, noise),
     ]
     print(f"\n{name}: speed-up if{'16':>24}{'64':>8}")
     for what, some, changed, uneven in changes:
@@ -410,20 +431,16 @@ def main() -> None:
         f"{1e3 * costs.row:.3f}, a line of the journal {1e3 * costs.journal:.3f}"
     )
     print(f"\n{'':<12}{'replicas':>9}{'real, s':>12}{'simulated':>12}{'error':>9}{'driver, s':>12}{'wall, s':>10}")
-    validate("step", step, costs, replays)
-    validate("evaluation", evaluation, costs, replays)
-    for name, some in (("A step", step), ("An evaluation", evaluation)):
-        table(f"{name}, simulated", some, costs, given.noise)
-        remedies(name, some, costs, given.noise)
+    works = {"step": Workload(step), "evaluation": Workload(evaluation)}
+    for name, work in works.items():
+        validate(name, work, costs, replays)
+    for name, work in works.items():
+        table(f"{name}, simulated", work, costs, given.noise)
+        remedies(name, work, costs, given.noise)
     supposed = replace(costs, call=0.02, step=0.025, token=1e-4, read=3e-5, room=256)
     supposed = replace(supposed, kinds={kind: (0.02, 3e-4 if kind == "gradient" else 1e-4) for kind in costs.kinds})
-    for name, some in (("A step", step), ("An evaluation", evaluation)):
-        table(
-            f"{name} with supposed costs of some billions of weights on a GPU (25 ms a step)",
-            some,
-            supposed,
-            given.noise,
-        )
+    for name, work in works.items():
+        table(f"{name}, supposing a GPU, 25 ms a decoding step of up to 256 texts", work, supposed, given.noise)
 
 
 if __name__ == "__main__":

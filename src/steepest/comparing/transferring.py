@@ -18,6 +18,7 @@ from steepest.finishing import compare, estimate
 from steepest.ledger import UNLIMITED, Ledger
 from steepest.lock import Lock
 from steepest.models.opening import Opened
+from steepest.objects import refuse_carried
 from steepest.reporting import matrix
 from steepest.reporting.comparison import CELLS
 from steepest.reporting.matrix import Carried, Entry, Transfer
@@ -221,6 +222,7 @@ def _world(origin: _Origin, opened: Opened, judge: Any, options: Mapping[str, An
     players = {"task": opened}
     if isinstance(task.metric, Judge):
         recorded = origin.tables.spec.models.get("judge", origin.tables.spec.models["task"])
+        refuse_carried(recorded["options"], origin.tables.folder)
         own = {"task": judge or recorded["name"]}
         players["judge"] = open_models(own, options if judge else recorded["options"])["task"]
     roles = {role: each.model for role, each in cast((), task, players).items()}
