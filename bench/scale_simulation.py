@@ -157,6 +157,8 @@ class Costs:
     """White-box calls: for each, and for each token."""
     room: int
     """Texts that are written side by side."""
+    portion: int
+    """Texts below which no portion is cut."""
     share: float
     """Of the driver, to share a text out and send it."""
     message: float
@@ -182,7 +184,7 @@ def costs_of(calls: Sequence[Call], room: int, driver: dict[str, float]) -> Cost
         some = [call for call in calls if call.kind == kind]
         if some:
             kinds[kind] = tuple(fitted([[1.0, sum(call.read)] for call in some], [call.cpu for call in some]))
-    return Costs(each, step, token, read, kinds, room, **driver)
+    return Costs(each, step, token, read, kinds, room, room, **driver)
 
 
 @dataclass
@@ -233,7 +235,7 @@ class Cluster:
         return costs.call + costs.step * steps + costs.token * sum(written) + reading
 
     def _generate(self, call: Call, shares: Sequence[list[int]], speed: Sequence[float], begin: float) -> Spent:
-        queues = [deque(_portions(share, self.costs.room)) for share in shares]
+        queues = [deque(_portions(share, self.costs.portion)) for share in shares]
         free, arrivals = [begin] * self.count, list[float]()
         while any(queues):
             replica = min((i for i in range(self.count) if queues[i] or max(map(len, queues))), key=free.__getitem__)
@@ -388,13 +390,13 @@ def remedies(name: str, work: Workload, costs: Costs, noise: float) -> None:
         ("as it is", work, costs, noise),
         ("all replicas equally fast", work, costs, 0.0),
         ("answers in messages of ten", work, replace(costs, message=costs.message / 10), noise),
-        ("portions a fourth as large", work, replace(costs, room=max(1, costs.room // 4)), noise),
+        ("portions of a fourth of a batch", work, replace(costs, portion=max(1, costs.room // 4)), noise),
         ("no driver at all", work, replace(costs, share=0.0, message=0.0, row=0.0, journal=0.0), noise),
         ("four times the rows", Workload(larger), costs, noise),
     ]
     print(f"\n{name}: speed-up if{'16':>24}{'64':>8}")
     for what, some, changed, uneven in changes:
-        first = simulated(some, changed, 1, uneven).total
+        first = simulated(some, costs, 1, noise).total
         ups = "".join(f"{first / simulated(some, changed, count, uneven).total:>8.1f}" for count in (16, 64))
         print(f"  {what:<34}{ups}")
 
@@ -437,7 +439,7 @@ def main() -> None:
     for name, work in works.items():
         table(f"{name}, simulated", work, costs, given.noise)
         remedies(name, work, costs, given.noise)
-    supposed = replace(costs, call=0.02, step=0.025, token=1e-4, read=3e-5, room=256)
+    supposed = replace(costs, call=0.02, step=0.025, token=1e-4, read=3e-5, room=256, portion=256)
     supposed = replace(supposed, kinds={kind: (0.02, 3e-4 if kind == "gradient" else 1e-4) for kind in costs.kinds})
     for name, work in works.items():
         table(f"{name}, supposing a GPU, 25 ms a decoding step of up to 256 texts", work, supposed, given.noise)

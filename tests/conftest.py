@@ -17,12 +17,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 @pytest.fixture(scope="session")
 def ray_here() -> Iterator[Any]:
-    """Ray on this machine as we start it, with room for two models of two replicas."""
+    """Ray on this machine as we start it, with room for two models of two replicas and for cells."""
     if find_spec("ray") is None:
         pytest.skip("ray is not installed")
     from steepest import cluster
 
-    ray = cluster.connect(cores=4)
+    ray = cluster.connect(cores=8)
     yield ray
     with warnings.catch_warnings():
         # Ray does not wait for the processes that it ends.

@@ -277,7 +277,7 @@ def listening() -> Iterator[tuple[str, str]]:
     [
         ({"replicas": -1}, "a whole number from 1 on, got -1"),
         ({"ray_address": "here:6379"}, "a whole number from 1 on, got None"),
-        ({"replicas": 100}, "every replica needs a core, got 4 for 100"),
+        ({"replicas": 100}, "every replica needs a core, got 8 for 100"),
         ({"replicas": 2, "device": "cuda"}, "every replica needs a GPU, got 0 for 2"),
         ({"replicas": 2, "device": "cuda:1"}, "got device 'cuda:1'"),
     ],
