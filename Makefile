@@ -62,7 +62,7 @@ $(BIN)/python:
 
 # The programs that prompts are exported to, 0.7 GB, run in the tests; with them come the libraries of other extras.
 .stamp-exports: .stamp-dev
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev,data,hf,metrics,exports,quantize]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev,data,hf,metrics,exports,quantize,ray]'
 	@touch $@
 
 clean:

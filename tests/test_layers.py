@@ -16,7 +16,7 @@ RECIPE = ("bundled.lessons", "bundled.material", "bundled.measuring", "bundled.t
 # Lowest first; a module imports only from its own group and from those before it.
 ORDER = [
     ["errors", "types", "_version"],
-    ["codec", "objects", "records", "results", "lock"],
+    ["codec", "objects", "records", "results", "lock", "cluster"],
     ["models", "tasks", "bundled"],
     ["calls", "costs", "ledger", "events", "whitebox", "asking", "context"],
     ["parts"],
@@ -97,6 +97,11 @@ def test_imports_go_down(path: Path) -> None:
 def test_heavy_libraries_stay_in_their_corner(path: Path) -> None:
     if not name_of(path).startswith(MAY_BE_HEAVY):
         assert not {name.split(".")[0] for name in imported(path)} & HEAVY
+
+
+def test_ray_is_imported_in_one_place() -> None:
+    for path in modules():
+        assert name_of(path) == "cluster" or "ray" not in {name.split(".")[0] for name in imported(path)}
 
 
 def test_nothing_imports_the_recipe_of_the_bundled_model() -> None:

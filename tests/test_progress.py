@@ -85,3 +85,12 @@ def test_dollars_are_shown_and_may_be_the_tightest_limit() -> None:
     with Progress(Console(file=out, width=200)) as progress:
         told(progress, started, StepCommitted(1, best, best, paid, paid, 5.0, 5.0))
     assert "100 calls · 1,200 tokens · $0.2500 · about 5.0 s left" in out.getvalue()
+
+
+def test_what_models_say_of_themselves_is_shown_and_stands_at_the_end() -> None:
+    out = io.StringIO()
+    with Progress(Console(file=out, width=200)) as progress:
+        told(progress, STARTED, CallsAnswered(1, "step", 1, 9, Usage(), "2 replicas\x1b[2J"))
+        assert "2 replicas" in shown(progress)
+        told(progress, committed(1, "Better.", 7), CallsAnswered(2, "step", 1, 9, Usage(), ""))
+    assert out.getvalue().splitlines()[-1] == "models: 2 replicas"

@@ -181,18 +181,20 @@ def resume(  # noqa: PLR0913  # size: the limits of a run
     seconds: float | None = None,
     patience: int | None = None,
     fail_on: float | None = None,
+    options: Mapping[str, Any] | None = None,
     quiet: bool = False,
 ) -> Result:
     """Go on with a run where it stopped, by limit, interruption or crash, and return its result.
 
     No finished model call is made again; requests that went unanswered are. Limits and `fail_on` replace those of the
-    run where they are given; all limits are counted from its beginning. Raises StateError where the folder holds no
-    run, or one of another version.
+    run where they are given; all limits are counted from its beginning. `options`, as those of `optimize`, replace
+    single options of the models, such as {"device": "cpu"} or {"replicas": 8}; a model of another id is refused. Raises
+    StateError where the folder holds no run, or one of another version.
     """
     limits = Limits(steps, calls, tokens, seconds, patience, dollars)
     with (
         watching(quiet) as observers,
-        Run.open(Path(folder), limits=limits, fail_on=fail_on, observers=observers) as run,
+        Run.open(Path(folder), limits=limits, fail_on=fail_on, options=options, observers=observers) as run,
     ):
         for progress in observers:
             progress.remember(run.records)

@@ -18,7 +18,7 @@ from steepest.codec import canonical, encode
 from steepest.errors import ModelError, SpecError, nearest
 from steepest.events import CallsAnswered, Event, Phase, TrialNoted
 from steepest.ledger import Ledger, Price
-from steepest.models import Embeds, Floats, Generates, Infills, ScoresText, WhiteBox
+from steepest.models import Embeds, Floats, Generates, Infills, ScoresText, Tells, WhiteBox
 from steepest.tasks.judge import Judge, Verdict
 from steepest.tasks.metaprompt import Unusable
 from steepest.tasks.task import Judgement, Task
@@ -322,7 +322,8 @@ class Context:
         return replace(request, seed=seed)
 
     def _answered(self, answered: int, batch: int) -> None:
-        self._world.tell(CallsAnswered(self.step, self._phase, answered, batch, self.usage))
+        said = dict.fromkeys(model.status for model in self._world.models.values() if isinstance(model, Tells))
+        self._world.tell(CallsAnswered(self.step, self._phase, answered, batch, self.usage, "; ".join(said)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +28,7 @@ from steepest.objects import refuse_carried
 from steepest.plan import Method, Plan, check, check_prices
 from steepest.records import StepRecord, elapsed, total_accounts, total_usage
 from steepest.results import Result
+from steepest.roles import options_by_role
 from steepest.runfolder import ModelInfo, RunFolder, RunInfo, restore
 from steepest.stops import Stop, idle, of_limits
 from steepest.tasks.source import restore_task
@@ -82,11 +83,13 @@ class Run:
         limits: Limits = UNLIMITED,
         models: Mapping[str, Any] | None = None,
         fail_on: float | None = None,
+        options: Mapping[str, Any] | None = None,
         observers: Iterable[Observer] = (),
     ) -> Run:
         """The run in a folder, to go on with. `limits` and `fail_on` replace what was recorded, where given.
 
-        Models are opened by their recorded names, save those of the roles in `models`. StateError where the method
+        Models are opened by their recorded names and options, save those of the roles in `models`; `options`, named as
+        in `open_models`, replace single ones. StateError where the method
         has another version than the run, or a model another id, or where another process writes into the folder.
         """
         folder = RunFolder(path)
@@ -96,7 +99,7 @@ class Run:
         with _claimed(folder):
             audience = Audience(observers)
             source, records = restore_task(path), folder.steps(method.State)
-            roles = _models_of(info, models or {}, path)
+            roles = _models_of(info, models or {}, options or {}, path)
             limits = Limits(**{**_given(info.limits), **_given(limits)})
             check_prices({role: Opened(info.models[role].name, roles[role]) for role in roles}, info.prices, limits)
             fail_on = info.fail_on if fail_on is None else checked_share(fail_on)
@@ -265,10 +268,17 @@ def _method_of(info: RunInfo, path: Path) -> Method:
     return method
 
 
-def _models_of(info: RunInfo, given: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def _models_of(info: RunInfo, given: Mapping[str, Any], options: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Role -> model; roles with the same name and options share one."""
     shared: dict[str, Any] = {}
-    return {role: _model_of(role, model, given, shared, path) for role, model in info.models.items()}
+    by_role = options_by_role(options, info.models)
+    models = {}
+    for role, each in info.models.items():
+        # A role that the task's model plays goes with it.
+        is_tasks = each == info.models["task"] and not by_role[role]
+        recorded = replace(each, options={**each.options, **by_role["task" if is_tasks else role]})
+        models[role] = _model_of(role, recorded, given, shared, path)
+    return models
 
 
 def _model_of(role: str, info: ModelInfo, given: Mapping[str, Any], shared: dict[str, Any], path: Path) -> Any:

@@ -61,6 +61,8 @@ class CallsAnswered:
     """Answers that this batch needs from the model."""
     usage: Usage
     """Of this step and phase, so far."""
+    status: str = ""
+    """What models say of themselves, such as replicas at work."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,11 +67,25 @@ def files_named(value: Any) -> Iterator[str]:
             yield from files_named(each)
 
 
+CLUSTER = "ray_address"
+"""The option that names a cluster. It is never written down: whoever owns a cluster may run code where it is joined."""
+
+
+def names_cluster(value: Any) -> bool:
+    """Whether options in plain data name a cluster."""
+    if isinstance(value, Mapping):
+        return CLUSTER in value or any(map(names_cluster, value.values()))
+    return isinstance(value, list | tuple) and any(map(names_cluster, value))
+
+
 def refuse_carried(value: Any, folder: Path) -> None:
-    """StateError where the run in `folder` names code that came along with it: inside it, or by a relative path.
+    """StateError where the run in `folder` names code that came along with it, inside it or by a relative path, or a
+    cluster to join.
 
     Runs are written with full paths, so code that one names was there before it.
     """
+    if names_cluster(value):
+        raise StateError(f"a run folder names no cluster, got {CLUSTER} in {folder}; remove it, and give --ray-address")
     for name in files_named(value):
         path = Path(name.rpartition(":")[0])
         if not path.is_absolute() or (_resolved(path) or path).is_relative_to(folder.resolve()):

@@ -37,6 +37,8 @@ class Progress:
         self._elapsed = 0.0
         self._began = time.monotonic()
         self._now: CallsAnswered | None = None
+        self._status = ""
+        """What models last said of themselves."""
 
     def __enter__(self) -> Self:
         return self
@@ -47,6 +49,8 @@ class Progress:
         if self._live:
             self._live.stop()
             self._live = None
+        if self._status:
+            self._say(f"models: {self._status}")
 
     def remember(self, records: Sequence[StepRecord]) -> None:
         """Begin from the steps that a resumed run has already committed."""
@@ -68,6 +72,7 @@ class Progress:
                 self._began, self._now = time.monotonic(), None
             case CallsAnswered():
                 self._now = event
+                self._status = clean(event.status) or self._status
             case StepCommitted():
                 self._commit(event)
             case _:
@@ -98,6 +103,8 @@ class Progress:
         if self._now:
             now = f"{_PHASES[self._now.phase]}, {self._now.answered:,} of {self._now.batch:,} answers"
             grid.add_row("now", Text(now))
+        if self._status:
+            grid.add_row("models", Text(self._status))
         return Panel(grid, title=Text(self._title), title_align="left", border_style="dim")
 
     def _start(self) -> None:

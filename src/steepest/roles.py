@@ -26,12 +26,7 @@ def open_models(named: Mapping[str, Any], options: Mapping[str, Any] | None = No
     Options are the task model's, those called "optimizer.NAME", "judge.NAME" or "embedder.NAME" the other roles'.
     """
     wanted = {role: model for role, model in named.items() if model is not None}
-    by_role: dict[str, dict[str, Any]] = {role: {} for role in wanted}
-    for name, value in (options or {}).items():
-        role, dot, own = name.partition(".")
-        if dot and role not in wanted:
-            raise SpecError(f"an option for a role needs that role's model, got {name!r}; {nearest(role, wanted)}")
-        by_role[role if dot else "task"][own if dot else name] = value
+    by_role = options_by_role(options or {}, wanted)
     shared: dict[str, Opened] = {}
     models = {}
     for role, model in wanted.items():
@@ -43,6 +38,17 @@ def open_models(named: Mapping[str, Any], options: Mapping[str, Any] | None = No
             shared[key] = opened(model, by_role[role])
         models[role] = shared[key]
     return models
+
+
+def options_by_role(options: Mapping[str, Any], roles: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Options as `open_models` takes them, role by role; SpecError for those of another role."""
+    by_role: dict[str, dict[str, Any]] = {role: {} for role in roles}
+    for name, value in options.items():
+        role, dot, own = name.partition(".")
+        if dot and role not in by_role:
+            raise SpecError(f"an option for a role needs that role's model, got {name!r}; {nearest(role, by_role)}")
+        by_role[role if dot else "task"][own if dot else name] = value
+    return by_role
 
 
 def cast(needs: Iterable[str], task: Task, models: Mapping[str, Opened]) -> dict[str, Opened]:

@@ -112,3 +112,17 @@ def test_parts_and_servers_are_listed(shell: Shell) -> None:
     assert "openai:MODEL@URL" in shell("list", "models").out
     methods = shell("list", "methods").out
     assert all(re.search(rf"^{name} +\S", methods, re.M) for name in ("greater", "ape", "opro", "gradsum"))
+
+
+def test_resume_takes_other_options_where_the_answers_stay_the_same(shell: Shell) -> None:
+    shell(*run(shell))
+    (folder,) = shell.runs
+    option = "answer=steepest.testing.toy:toy_answer"
+    refused = shell("resume", str(folder), "--steps", "3", "--option", "optimizer.answer=go.py:other")
+    assert refused.code == 2 and "go.py" in refused.err
+    refused = shell("resume", str(folder), "--steps", "3", "--option", "judge.answer=go.py:other")
+    assert refused.code == 2 and "an option for a role needs that role's model" in refused.err
+    refused = shell("resume", str(folder), "--steps", "3", "--replicas", "2")
+    assert refused.code == 2 and "no option 'replicas'" in refused.err
+    resumed = shell("resume", str(folder), "--steps", "3", "--option", option, "--option", f"optimizer.{option}")
+    assert resumed.code == 0, resumed.err

@@ -96,3 +96,26 @@ def test_what_cannot_be_carried_is_refused(run: Path, tmp_path: Path) -> None:
         transfer([run], ["scripted"], rows=0, out=tmp_path)
     with pytest.raises(StateError, match="run folder"):
         transfer([tmp_path], ["scripted"], out=tmp_path / "t")
+
+
+@pytest.mark.slow
+def test_on_ray_the_matrix_is_the_same_and_a_dead_worker_asks_nothing_again(
+    ray_here: Any, run: Path, tmp_path: Path
+) -> None:
+    asked, died = tmp_path / "asked", tmp_path / "died"
+    (tmp_path / "go.py").write_text(
+        "import os, signal\nfrom pathlib import Path\nfrom steepest.testing.toy import toy_answer\n"
+        "def answer(request):\n"
+        f"    asked, died = Path({str(asked)!r}), Path({str(died)!r})\n"
+        "    with asked.open('a') as file:\n        file.write('x')\n"
+        "    if asked.stat().st_size == 30 and not died.exists():\n"
+        "        died.touch()\n        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return toy_answer(request)\n"
+    )
+    options = {"answer": f"{tmp_path}/go.py:answer"}
+    found = transfer([run], ["scripted"], options=options, ray_address="local", out=tmp_path / "t")
+    # The one that died of its question had not answered it.
+    assert died.exists() and asked.stat().st_size == found.asked + 1
+    again = transfer([run], ["scripted"], options=options, out=tmp_path / "t")
+    assert again.asked == 0 and again.entries == found.entries
+    assert sorted(path.name for path in (tmp_path / "t" / "cells").iterdir()) == []

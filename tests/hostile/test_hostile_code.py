@@ -129,6 +129,17 @@ def test_names_of_code_are_found_in_any_setting(tmp_path: Path) -> None:
     refuse_carried({"use": "greater", "n": 3, "file": "/elsewhere/x.py:Y", "label": "choice:a.py,b"}, tmp_path)
 
 
+def test_a_run_folder_names_no_cluster_to_join(shell: Shell) -> None:
+    assert shell.run("--steps", "0").code == 0
+    (run,) = shell.runs
+    told = json.loads((run / "run.json").read_text())
+    told["models"]["task"] |= {"name": "bundled", "options": {"replicas": 1, "ray_address": "192.0.2.1:6379"}}
+    (run / "run.json").write_text(json.dumps(told))
+    for arguments in (("resume", run, "--steps", "1"), ("eval", run)):
+        said = shell(*arguments)
+        assert said.code == 2 and "a run folder names no cluster" in said.err, arguments
+
+
 def test_a_task_file_names_no_code(shell: Shell, evil: Path) -> None:
     task = shell.folder / "elsewhere" / "task.yaml"
     for answer in ("evil.py:score", "{use: evil.py:score}", f"{evil}:score", "subprocess:call"):

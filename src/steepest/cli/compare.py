@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from steepest.cli.options import Dollars, Embedder, Json, Judge, Model, Optimizer, Options, Prices
+from steepest.cli.options import Dollars, Embedder, Json, Judge, Model, Optimizer, Options, Prices, RayCells, Replicas
 from steepest.cli.stopping import INTERRUPTED, stoppable
 
 GRIDS = "greater-ablation, gradsum-summary, gpo-direction, gpo-control, protegi-selectors, pe2-components"
@@ -35,6 +35,8 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     judge: Judge = None,
     embedder: Embedder = None,
     option: Options = [],  # noqa: B006
+    replicas: Replicas = None,
+    ray_address: RayCells = None,
     workers: Annotated[int | None, typer.Option(metavar="N", help="Searches at once [by cores and models].")] = None,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where everything is kept.")] = Path("runs/comparison"),
     json: Json = False,
@@ -43,7 +45,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
 
     The same command goes on where it was cut short. Exit code 1 where some search failed.
     """
-    from steepest.cli.rows import options_of, prices_from
+    from steepest.cli.rows import options_of, prices_from, spread
     from steepest.cli.tables import say_comparison
     from steepest.comparing.comparison import compare
     from steepest.comparing.setup import FILE
@@ -62,9 +64,10 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
             optimizer=optimizer,
             judge=judge,
             embedder=embedder,
-            options=options_of(option),
+            options=options_of(spread(option, replicas, ray_address if replicas else None)),
             price=prices_from(price),
             workers=workers,
+            ray_address=ray_address,
             out=out,
         )
     except KeyboardInterrupt:

@@ -21,6 +21,8 @@ from steepest.cli.options import (
     Layout,
     MaxTokens,
     Options,
+    RayAddress,
+    Replicas,
     SkipBadRows,
     Target,
     TaskName,
@@ -34,6 +36,8 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="Model [the run's own, bundled].")] = None,
     judge: Judge = None,
     option: Options = [],  # noqa: B006  # typer copies it
+    replicas: Replicas = None,
+    ray_address: RayAddress = None,
     task: TaskName = None,
     data: Data = None,
     data_dir: DataDir = None,
@@ -56,7 +60,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     import json as writer
 
     from steepest.cli.ending import best_prompt, say_measured
-    from steepest.cli.rows import from_options, options_of
+    from steepest.cli.rows import from_options, options_of, spread
     from steepest.evaluating import measure
     from steepest.objects import refuse_carried
     from steepest.reporting.read import read_run
@@ -70,7 +74,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     if tables and prompt is None:
         prompt = best_prompt(tables)
     source = from_options(str(folder) if alone else task, data, columns, prompt)
-    options, named = options_of(option), {"task": model, "judge": judge}
+    options, named = options_of(spread(option, replicas, ray_address)), {"task": model, "judge": judge}
     if tables and folder:
         refuse_carried([[each["name"], each["options"]] for each in tables.spec.models.values()], folder)
     for role, recorded in tables.spec.models.items() if tables else ():

@@ -25,6 +25,18 @@ Options = Annotated[
     list[str],
     typer.Option(metavar="NAME=VALUE", help="Option of the model, e.g. device=cuda; optimizer.NAME, judge.NAME."),
 ]
+Replicas = Annotated[
+    int | None, typer.Option(metavar="N", help="So many copies of a local model, by Ray; 0: none but this process.")
+]
+RayAddress = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="The Ray cluster for them [one of this machine's own].")
+]
+RayCells = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address", metavar="HOST:PORT", help="A Ray cluster that carries all out; local: one made here."
+    ),
+]
 Input = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with the question [input].")]
 Target = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with the right answer [target].")]
 Id = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column with ids [hash of the content].")]

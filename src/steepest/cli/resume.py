@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from steepest.cli.options import Calls, Dollars, FailOn, Json, Patience, Seconds, Steps, Tokens
+from steepest.cli.options import (
+    Calls,
+    Dollars,
+    FailOn,
+    Json,
+    Options,
+    Patience,
+    RayAddress,
+    Replicas,
+    Seconds,
+    Steps,
+    Tokens,
+)
 from steepest.cli.stopping import stoppable
 
 
@@ -21,19 +33,24 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     seconds: Seconds = None,
     patience: Patience = None,
     fail_on: FailOn = None,
+    option: Options = [],  # noqa: B006  # typer copies it
+    replicas: Replicas = None,
+    ray_address: RayAddress = None,
     json: Json = False,
 ) -> None:
     """Go on with a run where it stopped.
 
     Limits count from its beginning and replace those it was given. No finished model call is made again; requests
-    that went unanswered are.
+    that went unanswered are. Options of models replace those they were given, where the answers stay the same.
     """
     from steepest import api
     from steepest.cli.ending import code_of, told
+    from steepest.cli.rows import options_of, spread
     from steepest.reporting.text import clean
 
     for name in code_of(folder):
         typer.echo(clean(f"note: runs {name}, which {folder / 'run.json'} names"), err=True)
     with told(folder, json):
         limits = {"steps": steps, "calls": calls, "tokens": tokens, "dollars": dollars, "patience": patience}
-        api.resume(folder, **limits, seconds=seconds, fail_on=fail_on)  # type: ignore[arg-type]
+        options = options_of(spread(option, replicas, ray_address))
+        api.resume(folder, **limits, seconds=seconds, fail_on=fail_on, options=options)  # type: ignore[arg-type]

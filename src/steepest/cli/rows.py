@@ -66,6 +66,12 @@ def options_of(pairs: Sequence[str]) -> dict[str, Any]:
     return options
 
 
+def spread(pairs: Sequence[str], replicas: int | None, ray_address: str | None) -> list[str]:
+    """The same options, with what --replicas and --ray-address say of the task's model."""
+    said = {"replicas": replicas, "ray_address": ray_address}
+    return [*pairs, *(f"{name}={value}" for name, value in said.items() if value is not None)]
+
+
 def _value(text: str) -> Any:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"

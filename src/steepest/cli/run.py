@@ -29,6 +29,8 @@ from steepest.cli.options import (
     Options,
     Patience,
     Prices,
+    RayAddress,
+    Replicas,
     Seconds,
     SkipBadRows,
     Steps,
@@ -60,6 +62,8 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     judge: Judge = None,
     embedder: Embedder = None,
     option: Options = [],  # noqa: B006  # typer copies it
+    replicas: Replicas = None,
+    ray_address: RayAddress = None,
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Initial prompt [the task's own].")] = None,
     set: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="Setting of the method, e.g. mu=5.")] = [],  # noqa: B006
     seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.")] = 0,
@@ -83,7 +87,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     from steepest import api, spec
     from steepest.cli.ending import told
     from steepest.cli.forecast import say_forecast
-    from steepest.cli.rows import from_options, options_of, prices_from
+    from steepest.cli.rows import from_options, options_of, prices_from, spread
     from steepest.context import FAIL_ON
     from steepest.engine import Run
     from steepest.errors import SpecError
@@ -94,6 +98,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     columns: dict[str, Any] = {"input": input, "target": target, "id": id, "layout": layout, "answer": answer}
     columns |= {"criteria": criteria, "description": description, "language": language, "max_tokens": max_tokens}
     columns |= {"data_dir": data_dir and str(data_dir), "skip_bad_rows": skip_bad_rows or None}
+    option = spread(option, replicas, ray_address)
     built = spec.build(spec.with_settings(method, set))
     source = from_options(task, data, columns, prompt)
     limits = Limits(steps, calls, tokens, seconds, patience, dollars)

@@ -7,13 +7,15 @@ import shutil
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from steepest import api
+from steepest.comparing.on_ray import Cluster, carried_out
 from steepest.engine import Run
 from steepest.errors import StateError, SteepestError
 from steepest.lock import Lock
@@ -43,6 +45,8 @@ class Workers:
     models: Mapping[str, Any] | None = None
     """Role -> model, to be shared by threads of this process; None: each cell in a process of its own, which opens
     its models by name."""
+    cluster: Cluster | None = None
+    """Where such processes are, if not on this machine."""
 
 
 def not_made(out: Path, plans: Mapping[Cell, Plan]) -> dict[Cell, Plan]:
@@ -84,35 +88,43 @@ class _Halt:
 
     def __init__(self) -> None:
         self._is_on = False
-        self._children: set[subprocess.Popen[bytes]] = set()
+        self._ends: set[Callable[[], None]] = set()
 
     def now(self) -> None:
         self._is_on = True
-        for child in tuple(self._children):
-            child.terminate()
+        for end in tuple(self._ends):
+            end()
 
     def __call__(self, records: Sequence[StepRecord]) -> None:
         """As a stop of a run."""
         if self._is_on:
             raise StateError("interrupted; the same command goes on")
 
-    def wait(self, child: subprocess.Popen[bytes]) -> int:
-        """Until the process has ended; its exit code."""
-        self._children.add(child)
+    @contextmanager
+    def ended_by(self, end: Callable[[], None]) -> Iterator[None]:
+        """While something runs elsewhere that `end` ends."""
+        self._ends.add(end)
         if self._is_on:
-            child.terminate()
-        code = child.wait()
-        self._children.discard(child)
-        return code
+            end()
+        try:
+            yield
+        finally:
+            self._ends.discard(end)
 
 
 def _attempt(folder: Path, workers: Workers, halt: _Halt) -> str:
     """One cell; why it failed, or nothing."""
-    if workers.models is None:
+    cluster = workers.cluster
+    if workers.models is None and cluster is None:
         return _in_process(folder, workers.count, halt)
     try:
-        with Run.open(folder, models=workers.models) as run:
-            api.carry_out(run, halt)
+        if cluster is not None:
+            task = cluster.begin(carried_out, folder.resolve())
+            with halt.ended_by(lambda: cluster.end([task])):
+                cluster.results([task])
+        else:
+            with Run.open(folder, models=workers.models) as run:
+                api.carry_out(run, halt)
     except SteepestError as error:
         return _line(str(error))
     except Exception as error:
@@ -134,8 +146,8 @@ def _in_process(folder: Path, workers: int, halt: _Halt) -> str:
             stderr=errors,
             env={**shared, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
-        with child:
-            code = halt.wait(child)
+        with child, halt.ended_by(child.terminate):
+            code = child.wait()
     lines = said.read_text("utf-8", errors="replace").strip().splitlines()
     if code == 0:
         said.unlink()

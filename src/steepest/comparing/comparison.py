@@ -10,6 +10,7 @@ from typing import Any
 from steepest import codec
 from steepest.api import Data, MethodLike, task_source
 from steepest.comparing.cells import Workers, carry_out, make, not_made
+from steepest.comparing.on_ray import Cluster
 from steepest.comparing.setup import FILE, Asked, begin, plans_of, setup_of, write
 from steepest.comparing.variants import variants
 from steepest.errors import SpecError, StateError
@@ -46,6 +47,7 @@ def compare(  # noqa: PLR0913  # size: one call is the whole interface, so its a
     options: Mapping[str, Any] | None = None,
     price: PriceLike | None = None,
     workers: int | None = None,
+    ray_address: str | None = None,
     out: str | Path = "runs/comparison",
     quiet: bool = False,
 ) -> MethodComparison:
@@ -75,6 +77,8 @@ def compare(  # noqa: PLR0913  # size: one call is the whole interface, so its a
         price: Dollars per million tokens.
         workers: Cells at once: one per core for the bundled model, 4 for servers, otherwise 1. Models in this machine
             are opened once for each, models behind servers and given objects are shared by threads.
+        ray_address: Have cells carried out by a Ray cluster, HOST:PORT, as many at once as it has room for; all its
+            machines must see `out` under the same path. "local" is a cluster of this machine.
         out: The folder.
         quiet: Say nothing on standard error.
 
@@ -87,7 +91,7 @@ def compare(  # noqa: PLR0913  # size: one call is the whole interface, so its a
     asked = Asked(chosen, _sources(data, prompt), range(seeds), limits)
     named = {"task": model, "optimizer": optimizer, "judge": judge, "embedder": embedder}
     models = open_models(named, options)
-    staff = _staff(workers, named, models)
+    staff = _staff(workers, named, models, ray_address)
     folder, tell = Path(out), _teller(quiet)
     setup = _prepared(folder, asked, models, price)
     del models  # a large model is opened anew by the processes that need it
@@ -136,13 +140,21 @@ def _sources(data: Data | Sequence[Data], prompt: str | None) -> list[TaskSource
     return [task_source(each, {}, prompt) for each in given]
 
 
-def _staff(count: int | None, named: Mapping[str, Any], models: Mapping[str, Opened]) -> Workers:
+def _staff(
+    count: int | None, named: Mapping[str, Any], models: Mapping[str, Opened], ray_address: str | None
+) -> Workers:
     """Who carries cells out: processes where models can be opened by name, threads where they are shared."""
     if count is not None and count < 1:
         raise SpecError(f"the number of workers must be at least 1, got {count}; leave it out for a fitting one")
     given = [model for model in named.values() if model is not None]
     objects = {role: opened.model for role, opened in models.items()}
-    if not all(isinstance(model, str) for model in given):
+    are_named = all(isinstance(model, str) for model in given)
+    if ray_address is not None and not are_named:
+        raise SpecError("cells on Ray open their models by name, got an object; give names, or leave ray_address out")
+    if ray_address is not None:
+        cluster = Cluster(ray_address, [(each.name, each.options) for each in models.values()])
+        return Workers(count or cluster.room, cluster=cluster)
+    if not are_named:
         return Workers(count or 1, objects)
     if all(model.startswith("openai:") for model in given):
         return Workers(count or SERVERS, objects)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from steepest.calls import CallLog
+from steepest import codec
+from steepest.calls import Call, CallLog
+from steepest.comparing.on_ray import Cluster
 from steepest.comparing.setup import ground_of, write
 from steepest.context import Context, World
 from steepest.errors import SpecError, StateError, nearest
@@ -15,7 +18,9 @@ from steepest.finishing import compare, estimate
 from steepest.ledger import UNLIMITED, Ledger
 from steepest.lock import Lock
 from steepest.models.opening import Opened
+from steepest.objects import refuse_carried
 from steepest.reporting import matrix
+from steepest.reporting.comparison import CELLS
 from steepest.reporting.matrix import Carried, Entry, Transfer
 from steepest.reporting.ranking import holm
 from steepest.reporting.read import Tables, read_run
@@ -25,6 +30,7 @@ from steepest.tasks.source import SPLITS, TaskSource, restore_task
 from steepest.types import Candidate, Example, Scored, Usage
 
 FILE = "transfer.json"
+JOURNAL = "calls.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,26 @@ class _Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What is to be measured with every model."""
+
+    runs: tuple[Path, ...]
+    split: str
+    rows: int | None
+    judge: Any
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What was measured with one model."""
+
+    model: str
+    """Its name."""
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Line:
     """A line of the matrix with what it takes to measure it."""
 
@@ -62,6 +88,7 @@ def transfer(
     rows: int | None = None,
     judge: Any = None,
     options: Mapping[str, Any] | None = None,
+    ray_address: str | None = None,
     out: str | Path = "runs/transfer",
 ) -> Transfer:
     """Measure the prompts that runs found with other models: a matrix of prompts and models, with intervals.
@@ -79,6 +106,8 @@ def transfer(
         rows: So many rows of the split, the first; all unless given.
         judge: Rates answers where a task needs it; each run's own unless given.
         options: Of every model.
+        ray_address: Have a Ray cluster measure the models side by side, HOST:PORT; all its machines must see `runs` and
+            `out` under the same paths. "local" is a cluster of this machine.
         out: The folder.
 
     Returns:
@@ -90,29 +119,81 @@ def transfer(
         raise SpecError(f"the number of rows must be at least 1, got {rows}; leave it out for all")
     if not runs or not models:
         raise SpecError("a transfer needs runs and models, got none of one of them; name at least one of each")
+    _check_different([model for model in models if isinstance(model, str)])
     origins = [_origin(Path(run)) for run in runs]
-    lines = list(_lines(origins))
-    sources = {origin.digest: origin for origin in origins}
-    folder = Path(out)
-    names: list[str] = []
-    entries: list[Entry] = []
-    with Lock(folder), CallLog(folder / "calls.jsonl") as log:
-        before = len(log)
-        for model in models:
-            opened = open_models({"task": model}, options)["task"]
-            if opened.name in names:
-                raise SpecError(f"models must differ, got {opened.name!r} twice; leave one out")
-            names.append(opened.name)
-            for digest, origin in sources.items():
-                examples = origin.source.rows(split)[:rows]
-                world = _world(origin, opened, judge, options, log)
-                entries += _measured(lines, digest, examples, world, opened.name)
-        asked = len(log) - before
-    prompts = tuple(line.prompt for line in lines)
-    found = Transfer(split, prompts, tuple(names), tuple(_corrected(entries)), asked, folder=folder)
+    lines, folder = list(_lines(origins)), Path(out)
+    given = Given(tuple(Path(run).resolve() for run in runs), split, rows, judge, dict(options or {}))
+    with Lock(folder):
+        before = gather(folder)
+        if ray_address is None:
+            with CallLog(folder / JOURNAL) as log:
+                columns = [_column(given, origins, model, log) for model in models]
+        else:
+            columns = _columns_on_ray(given, models, folder, ray_address)
+        asked = gather(folder) - before
+    names = tuple(column.model for column in columns)
+    _check_different(names)
+    entries = [entry for column in columns for entry in column.entries]
+    found = Transfer(
+        split, tuple(line.prompt for line in lines), names, tuple(_corrected(entries)), asked, folder=folder
+    )
     write(folder / FILE, found.to_json())
     matrix.write(found)
     return found
+
+
+def _check_different(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise SpecError(f"models must differ, got {name!r} twice; leave one out")
+
+
+def _columns_on_ray(given: Given, models: Sequence[Any], folder: Path, address: str) -> list[Column]:
+    """Each model by a task of its own; all of them have ended when this returns."""
+    if not all(isinstance(model, str) for model in models):
+        raise SpecError("cells on Ray open their models by name, got an object; give names, or leave ray_address out")
+    cluster = Cluster(address, [(model, given.options) for model in models])
+    folders = {model: folder / CELLS / f"{number:03d}" for number, model in enumerate(models)}
+    for each in folders.values():
+        each.mkdir(parents=True)
+        # Beside what it asks, a worker knows all that was asked before.
+        shutil.copyfile(folder / JOURNAL, each / JOURNAL)
+    tasks = [cluster.begin(measured_there, given, model, each.resolve()) for model, each in folders.items()]
+    try:
+        return cluster.results(tasks)
+    finally:
+        cluster.end(tasks)
+
+
+def measured_there(given: Given, model: str, folder: Path) -> Column:
+    """A column of the matrix, in a worker, with a journal of its own in `folder`."""
+    with Lock(folder), CallLog(folder / JOURNAL) as log:
+        return _column(given, [_origin(run) for run in given.runs], model, log)
+
+
+def gather(folder: Path) -> int:
+    """Take what workers have asked into the journal of `folder`, also what earlier ones left; the calls in it then."""
+    with CallLog(folder / JOURNAL) as log:
+        for path in sorted((folder / CELLS).glob(f"*/{JOURNAL}")):
+            with Lock(path.parent):
+                CallLog(path).close()  # cuts a torn line off
+                for text in path.read_bytes().splitlines():
+                    call: Call = codec.read(Call, text, f"{path} holds what is not a call; remove the line", StateError)
+                    if log.get(call.key) is None:
+                        log.append(call)
+                shutil.rmtree(path.parent)
+        return len(log)
+
+
+def _column(given: Given, origins: Sequence[_Origin], model: Any, log: CallLog) -> Column:
+    """All prompts with one model."""
+    entries: list[Entry] = []
+    opened = open_models({"task": model}, given.options)["task"]
+    for digest, origin in {origin.digest: origin for origin in origins}.items():
+        examples = origin.source.rows(given.split)[: given.rows]
+        world = _world(origin, opened, given.judge, given.options, log)
+        entries += _measured(list(_lines(origins)), digest, examples, world, opened.name)
+    return Column(opened.name, tuple(entries))
 
 
 def _origin(folder: Path) -> _Origin:
@@ -141,6 +222,7 @@ def _world(origin: _Origin, opened: Opened, judge: Any, options: Mapping[str, An
     players = {"task": opened}
     if isinstance(task.metric, Judge):
         recorded = origin.tables.spec.models.get("judge", origin.tables.spec.models["task"])
+        refuse_carried(recorded["options"], origin.tables.folder)
         own = {"task": judge or recorded["name"]}
         players["judge"] = open_models(own, options if judge else recorded["options"])["task"]
     roles = {role: each.model for role, each in cast((), task, players).items()}

@@ -12,6 +12,7 @@ from steepest.exporting import format_named
 from steepest.exporting.rebuilding import Rebuilt
 from steepest.exporting.subject import Subject, subject_of
 from steepest.models.opening import Opened
+from steepest.objects import refuse_carried
 from steepest.reporting.statistics import percent
 from steepest.roles import open_models
 from steepest.tasks.source import TaskSource
@@ -109,6 +110,7 @@ def _asking(subject: Subject, rows: Sequence[Example], rebuilt: Rebuilt, split: 
 def _models(subject: Subject) -> Mapping[str, Opened]:
     """The run's own models for the roles that an evaluation has."""
     recorded = {role: model for role, model in subject.info.models.items() if role in ("task", "judge")}
+    refuse_carried([[model.name, model.options] for model in recorded.values()], subject.tables.folder)
     options = {
         name if role == "task" else f"{role}.{name}": value
         for role, model in recorded.items()

@@ -11,7 +11,7 @@ from typing import Any
 
 from steepest.errors import ModelError, nearest
 from steepest.models.scripted import Scripted, echo
-from steepest.objects import find_object, full_name
+from steepest.objects import CLUSTER, find_object, full_name
 
 NAMES: Mapping[str, str] = {
     "bundled": "the small model that comes with the package; needs steepest[local]",
@@ -50,7 +50,8 @@ def opened(name: str, options: Mapping[str, Any] | None = None) -> Opened:
     """Open a model and keep its name and options, files and folders by their full paths, for the run folder."""
     given = {key: full_name(value) if isinstance(value, str) else value for key, value in (options or {}).items()}
     full = _full(name, given)
-    return Opened(full, open_by_name(full, given), given)
+    kept = {key: value for key, value in given.items() if key != CLUSTER}
+    return Opened(full, open_by_name(full, given), kept)
 
 
 def open_by_name(name: str, options: Mapping[str, Any]) -> Any:

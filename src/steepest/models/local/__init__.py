@@ -6,10 +6,11 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from steepest.models.local.model import LocalModel
+    from steepest.models.replicas.model import Replicas
 
 Placement = str | Mapping[str, str | int]
 """How layers are spread over devices: by rule, or module by module."""
@@ -43,7 +44,9 @@ def open_local(  # noqa: PLR0913  # size: every option has a default
     infill: bool = False,
     device_map: Placement | None = None,
     quantize: str | None = None,
-) -> LocalModel:
+    replicas: int | None = None,
+    ray_address: str | None = None,
+) -> LocalModel | Replicas:
     """A causal language model from a folder or a Hugging Face id, frozen, with all capabilities.
 
     Args:
@@ -60,11 +63,25 @@ def open_local(  # noqa: PLR0913  # size: every option has a default
             "sequential", as in accelerate, or a mapping from modules to devices; what no card holds is in the CPU's
             memory or on disk.
         quantize: "8bit" or "4bit" weights, quantised when they are loaded. Part of the model's id.
+        replicas: So many copies of it that share the work, as Ray actors; none or 0: this process alone.
+        ray_address: The Ray cluster for them, HOST:PORT; one is started on this machine unless given.
 
     Raises:
         ModelError: nothing to open, an unusable tokenizer, an unknown device, dtype, device_map or quantize, no torch
-            or quantiser installed, no tokens for gaps.
+            or quantiser installed, no tokens for gaps; no Ray, or not enough of it for the replicas.
     """
+    if replicas or (ray_address and replicas is None):
+        from steepest.models.replicas import open_replicas
+
+        options: dict[str, Any] = {
+            "device": device,
+            "dtype": dtype,
+            "threads": threads,
+            "batch_tokens": batch_tokens,
+            "infill": infill,
+        }
+        options |= {"trust_remote_code": trust_remote_code, "device_map": device_map, "quantize": quantize}
+        return open_replicas(name_or_folder, replicas, ray_address, options)
     try:
         # With transformers comes torchao, where it is installed.
         with quiet("torchao", "torch.utils._pytree"):

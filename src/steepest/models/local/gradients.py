@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 
 from steepest.errors import ModelError
 from steepest.models import Bools, Floats, Gradient, Losses, Proposals
-from steepest.models.local import passes
+from steepest.models.local import accounts, passes
 from steepest.models.local.batching import batches, check_fits, distinct, padded
 from steepest.models.local.choosing import likeliest
 from steepest.models.local.layout import Layout, Placed
@@ -70,7 +70,7 @@ def propose(
         tokens[batch], scores[batch] = best.indices.cpu().numpy(), best.values.cpu().numpy()
 
     passes.logits(loaded, different, [[len(text) - 1] for text in different], use)
-    return Proposals(tokens[which], scores[which], sum(map(len, different)))
+    return Proposals(tokens[which], scores[which], accounts.to_propose(different))
 
 
 def loss(
@@ -98,9 +98,7 @@ def loss(
     total = total + objective.fluency * fluency if objective.fluency > 0 else total
     values = np.stack([total, fluency]).astype(np.float32)[:, which]
     correct = np.asarray([each.first for each in answered])[which]
-    heads = distinct([p.left[:-1] for p in placed])[0]
-    tokens = sum(map(len, heads)) + sum(len(p) - len(p.left) for p in placed)
-    return Losses(values[0], correct, values[1], tokens)
+    return Losses(values[0], correct, values[1], accounts.to_lose(placed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +172,7 @@ def gradient(
     """Gradient of sum over rows of weight * loss; see `WhiteBox.gradient`."""
     prompt, embed = list(ids), loaded.model.get_input_embeddings()
     fluent = objective.fluency > 0
-    first = 0 if fluent else min(positions)
+    first = accounts.first_changed(positions, fluent)
     placed = _placed(loaded, layout, [(row, prompt) for row in rows])
     losses = np.empty(len(rows), np.float32)
     slot = embed(torch.tensor([prompt[first:]], device=loaded.device)).detach()
@@ -199,9 +197,7 @@ def gradient(
     own = torch.stack([each.own for each in parts]).sum(0)
     with torch.no_grad():
         values = _changes(embed, along, own, [prompt[p] for p in positions], among)
-    heads = distinct([[*p.left, *prompt[:first]][:-1] for p in placed])[0]
-    passed = sum(len(p) - len(p.left) - first for p in placed)
-    return Gradient(values, losses, sum(map(len, heads)) + 2 * passed)
+    return Gradient(values, losses, accounts.to_descend(placed, first))
 
 
 def _changes(embed: Any, along: Any, own: Any, here: Sequence[int], among: Sequence[Sequence[int]]) -> list[Floats]:

@@ -150,6 +150,10 @@ class Layout:
         texts = self._decode([[i] for i in range(size)], keep_special=True)
         return ["" if i in hidden or "\ufffd" in text else text for i, text in enumerate(texts)]
 
+    def logits(self, width: int) -> list[str]:
+        """`vocabulary` for so many logits: padding behind it has no text."""
+        return [*self.vocabulary[:width], *[""] * (width - len(self.vocabulary))]
+
     def _decode(self, sequences: Sequence[list[int]], keep_special: bool) -> list[str]:
         anchored = [[*self._anchor, *ids] for ids in sequences]
         texts = self._backend.decode_batch(anchored, skip_special_tokens=not keep_special)

@@ -37,15 +37,35 @@ class LocalModel:
         return self._loaded.context
 
     @property
+    def loaded(self) -> Loaded:
+        """The model in memory."""
+        return self._loaded
+
+    @property
+    def layout(self) -> Layout:
+        """Its tokenizer's way of writing conversations."""
+        return self._layout
+
+    @property
     def work(self) -> Work:
         """What it has done since it was opened, as counted up to now."""
         return replace(self._loaded.work)
 
+    @property
+    def status(self) -> str:
+        """See `models.Tells`: what memory of beginnings and drafts have spared so far."""
+        work = self._loaded.work
+        tokens, parts = work.read + work.reused, list[str]()
+        if tokens:
+            parts.append(f"{work.reused / tokens:.0%} of {tokens:,} tokens remembered")
+        if work.guessed:
+            parts.append(f"{work.right / work.guessed:.0%} of {work.guessed:,} drafted tokens right")
+        return ", ".join(parts)
+
     @cached_property
     def vocabulary(self) -> Sequence[str]:
         """Text of each token on its own, one for each logit; "" for special tokens and pieces of a character."""
-        known, width = self._layout.vocabulary, self._loaded.width
-        return [*known[:width], *[""] * (width - len(known))]
+        return self._layout.logits(self._loaded.width)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """See `Generates.generate`. An answer ends at the context's end as well (finish "length")."""
