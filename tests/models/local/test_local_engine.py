@@ -417,8 +417,8 @@ def test_work_is_counted_as_it_passes(family: Family) -> None:
     assert again.reused == len(prompt_ids(model, QUESTIONS[1]))
     assert again.read - work.read == 9
     assert (again.guessed, again.right) == (9 - 1, 9 - 1)
-    share = again.reused / (again.read + again.reused)
-    assert model.status == f"{share:.0%} of {again.read + again.reused} tokens remembered, 100% of 8 drafted tokens right"
+    seen = again.read + again.reused
+    assert model.status == f"{again.reused / seen:.0%} of {seen} tokens remembered, 100% of 8 drafted tokens right"
     assert work.read < again.read  # What was handed out before does not change.
     with pytest.raises(AttributeError):
         model.work = work  # type: ignore[misc]
