@@ -6,8 +6,9 @@ and by `racing` within a third of the calls (for OPRO, GPO and PE2, whose scores
 winners asked all rows, and with what earlier prompts scored on the same rows, as these methods remember it). Quality is
 the true accuracy of what is chosen; the difference is paired by world. Beside it stands what no selection can know to
 do: to split as many calls by the true accuracies, so as to tell the best from the rest (optimal computing budget
-allocation, Chen et al., 2000); where even that falls short, the calls do not suffice. Settings were tuned on worlds from 0 on; the
-worlds reported on begin at FRESH.
+allocation, Chen et al., 2000); where even that falls short, the calls do not suffice.
+
+Settings were tuned on worlds from 0 on; the worlds reported on begin at FRESH.
 
     python bench/racing.py [--worlds 300] [--spread 0.5] [--tuning]
 """

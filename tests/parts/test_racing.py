@@ -107,13 +107,12 @@ def test_merits_are_those_of_the_least_squares_that_shrink_both_ways() -> None:
             {f"row {r}": float(dice.random() < 0.6) for r in range(dice.randrange(1, rows + 1))} for _ in range(arms_)
         ]
         cells = [(a, int(row[4:]), score) for a, each in enumerate(scores) for row, score in each.items()]
-        mean = sum(score for *_, score in cells) / len(cells)
-        design, right = np.zeros((len(cells), arms_ + rows)), np.array([score - mean for *_, score in cells])
+        design, right = np.zeros((len(cells), arms_ + rows + 1)), np.array([score for *_, score in cells])
         for i, (a, r, _) in enumerate(cells):
-            design[i, a] = design[i, arms_ + r] = 1
-        ridge = design.T @ design + np.diag([float(SHRINK)] * arms_ + [float(ROW_SHRINK)] * rows)
-        exact = mean + np.linalg.solve(ridge, design.T @ right)[:arms_]
-        assert np.allclose(merits(scores), exact, atol=0.005)
+            design[i, [a, arms_ + r, -1]] = 1
+        ridge = design.T @ design + np.diag([float(SHRINK)] * arms_ + [float(ROW_SHRINK)] * rows + [0.0])
+        solved = np.linalg.solve(ridge, design.T @ right)
+        assert np.allclose(merits(scores), solved[-1] + solved[:arms_], atol=0.01)
 
 
 def test_merit_is_not_fooled_by_few_or_by_easy_rows() -> None:

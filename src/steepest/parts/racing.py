@@ -178,25 +178,29 @@ def merits(scores: Sequence[Mapping[str, float]]) -> list[float]:
     """What each candidate would score on a row of average ease, as far as is known: comparable between candidates that
     were asked different numbers of rows.
 
-    A score is taken as the mean of all, plus a candidate's merit, plus a row's ease, plus chance; merit and ease are
-    each shrunk towards nothing, the more so the fewer scores there are of them.
+    A score is taken as the mean of all candidates, plus what this one adds, plus the row's ease, plus chance. The
+    second and the third are shrunk towards nothing, the more so the fewer scores there are of them; all are fitted
+    in turns.
     """
-    known = [score for each in scores for score in each.values()]
-    mean = math.fsum(known) / len(known) if known else 0.0
     rows: dict[str, list[int]] = {}
     for arm, each in enumerate(scores):
         for row in each:
             rows.setdefault(row, []).append(arm)
-    merit = [0.0] * len(scores)
+    weights = [len(each) / (len(each) + SHRINK) for each in scores]
+    fitted, mean = [0.0] * len(scores), 0.0
+    ease = dict.fromkeys(rows, 0.0)
     for _ in range(SWEEPS):
+        alone = [
+            math.fsum(score - ease[row] for row, score in each.items()) / len(each) if each else 0.0 for each in scores
+        ]
+        # Who was asked much has no more say in the mean for that: these are the better ones.
+        mean = math.fsum(w * each for w, each in zip(weights, alone, strict=True)) / (math.fsum(weights) or 1.0)
+        fitted = [mean + w * (each - mean) for w, each in zip(weights, alone, strict=True)]
         ease = {
-            row: math.fsum(scores[arm][row] - mean - merit[arm] for arm in arms) / (len(arms) + ROW_SHRINK)
+            row: math.fsum(scores[arm][row] - fitted[arm] for arm in arms) / (len(arms) + ROW_SHRINK)
             for row, arms in rows.items()
         }
-        merit = [
-            math.fsum(score - mean - ease[row] for row, score in each.items()) / (len(each) + SHRINK) for each in scores
-        ]
-    return [mean + each if scores[arm] else -math.inf for arm, each in enumerate(merit)]
+    return [each if known else -math.inf for each, known in zip(fitted, scores, strict=True)]
 
 
 def _halvings(candidates: int) -> list[int]:
