@@ -10,6 +10,7 @@ bundled model say which share of a run's time passes outside the model.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import resource
@@ -35,6 +36,7 @@ from steepest.models.opening import Opened, opened
 from steepest.models.scripted import Scripted, text_of
 from steepest.plan import Plan
 from steepest.reporting import html
+from steepest.tasks.judge import Judge
 from steepest.tasks.metrics import ExactMatch
 from steepest.tasks.task import Task, Template
 from steepest.types import Example, Request, Row, content_id
@@ -217,6 +219,23 @@ def bundled(method: dict[str, Any], steps: int, folder: Path) -> Shared:
     return Shared(time.perf_counter() - started, model.seconds, model.calls)
 
 
+def reading(folder: Path) -> float:
+    """CPU seconds to find and compare the number in an answer, over the task's answers of a run."""
+    from steepest.bundled import source
+
+    rows = source("arithmetic", test=100)
+    with (folder / "calls.jsonl").open(encoding="utf-8") as lines:
+        texts = [call["response"]["text"] for call in map(json.loads, lines) if call["role"] == "task"]
+    metric, row, took = rows.task.metric, rows.task.train[0], []
+    assert not isinstance(metric, Judge)
+    for _ in range(5):
+        started = time.process_time()
+        for text in texts:
+            metric(row, text)
+        took.append((time.process_time() - started) / len(texts))
+    return min(took)
+
+
 def alone(run: Callable[..., Any], *args: Any) -> Any:
     """The result of a call in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
@@ -254,6 +273,7 @@ def main() -> None:
             outside = found.seconds - found.model
             text = f"{100 * outside / found.seconds:.1f} % of {found.seconds:.1f} s, {found.calls:,} answers"
             line(f"outside the bundled model, {name}, {steps} steps", text, "5 %")
+        line("reading a number out of such an answer", f"{1e6 * alone(reading, folder / 'opro'):.0f} µs", "")
 
 
 def instant(folder: Path, calls: int) -> None:
