@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from steepest.calls import Call, CallLog
@@ -144,14 +144,23 @@ class Ledger:
         """Whether no limit is near: as many calls as the step makes at most would fit, were none dearer than these and
         those so far.
         """
-        limits, calls = self._limits, self._most
-        if limits.calls is None and limits.tokens is None and limits.dollars is None:
+        if not self._is_limited:
             return True
-        one = self._dearest = _larger(self._dearest, *(self._together(role, [bound]) for bound in bounds.values()))
+        self._compare(role, bounds.values())
+        calls, one = self._most, self._dearest
         most = Usage(calls, calls * one.prompt_tokens, calls * one.output_tokens, dollars=calls * one.dollars)
         return calls > 0 and all(
             limit is None or before + need <= limit for _, limit, before, need in self._standing(most, self._spent)
         )
+
+    @property
+    def _is_limited(self) -> bool:
+        limits = self._limits
+        return not (limits.calls is None and limits.tokens is None and limits.dollars is None)
+
+    def _compare(self, role: str, bounds: Iterable[Usage]) -> None:
+        """Keep the dearest call."""
+        self._dearest = _larger(self._dearest, *(self._together(role, [bound]) for bound in bounds))
 
     def missing(self, keys: Sequence[str], cost: Cost) -> list[str]:
         """Account for a batch; which of its calls must be made, each once. BudgetSpent before any is counted.
@@ -193,7 +202,8 @@ class Ledger:
         `portions`, once everything that was claimed has been recorded.
         """
         paid = self._paid(list(bounds))
-        self._dearest = _larger(self._dearest, *(self._together(role, [bounds[key]]) for key in paid))
+        if self._is_limited:
+            self._compare(role, [bounds[key] for key in paid])
         if not self._fits(self._claimed + self._together(role, [bounds[key] for key in paid])):
             return None
         self._reuse(list(bounds))

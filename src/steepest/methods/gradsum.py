@@ -288,6 +288,9 @@ class _Way:
 
     def foresee(self, row: int, outcome: Outcome) -> None:
         """Send what an outcome leads to."""
+        # Sampled gradients of equal rows differ by their turn, which is not known yet.
+        if self._of.gradient_temperature > 0:
+            return
         if question := self._question(outcome):
             self.gradients.foresee([question], lambda _, text: self._heard(0, row, text))
         else:
