@@ -1,10 +1,18 @@
 """How busy does a whole run keep an endpoint's slots?
 
-A stub server in a process of its own answers after a time that the request's content decides: log-normal around
-MEDIAN for answers to rows, several times longer for what an optimizer writes. A few replies cannot be used and are
-asked for again. Whole runs at the papers' settings, the referee's questions included, journal on; occupancy is the
-busy time of all slots over slots times wall time, by the server's clock. Idle slots are put down to what the oldest
-request under way was for: that is what the others waited for.
+A stub server answers after a time that the request's content decides: log-normal around MEDIAN for answers to rows,
+several times longer for what an optimizer writes. A few replies cannot be used and are asked for again. Whole runs at
+the papers' settings, the referee's questions included, journal on; occupancy is the busy time of all slots over slots
+times wall time, by the server's clock. Idle slots are put down to what the oldest request under way was for: that is
+what the others waited for.
+
+Time is virtual unless `--median` is given: the clock jumps to the next answer whenever the program waits, so that
+the program's own time counts as nothing and the figures are the same on any machine. With `--median` the server is a
+process of its own on loopback, and seconds are real.
+
+What could be reached is told by the same run with endless slots, whose time is the longest chain of questions of which
+each needs the answer before: 32 slots can be busy for no more than packed time / max(packed time, chain). Beside it
+stands the same where the referee's questions would be asked beside the next step, which the program does not do.
 
     python bench/occupancy.py [--steps 3] [--median 0.1] [--methods protegi opro pe2 gradsum]
 """
@@ -20,12 +28,16 @@ import multiprocessing
 import random
 import re
 import time
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
+from queue import SimpleQueue
 from statistics import NormalDist
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,13 +45,15 @@ from urllib.request import urlopen
 
 from aiohttp import web
 
-from steepest import api, spec
+from steepest import api, asking, spec
 from steepest.engine import Limits, Run
+from steepest.events import CallsAnswered, Event, StepCommitted
 from steepest.models import open_model
 from steepest.models.opening import Opened
 from steepest.tasks.judge import Judge
 from steepest.tasks.loading import TaskSpec, load_task
 from steepest.tasks.source import TaskSource
+from steepest.types import Request, Response
 
 SLOTS = 32
 METHODS = ("protegi", "opro", "pe2", "gradsum", "gradsum by a rule")
@@ -136,6 +150,11 @@ def reply(body: Mapping[str, Any], kind: str) -> str:
     )
 
 
+def service(body: Mapping[str, Any], kind: str) -> float:
+    """How long an answer takes, in medians of an answer to a row."""
+    return LENGTHS[kind] * math.exp(SPREAD * NormalDist().inv_cdf(dice(body, "time").random()))
+
+
 def serve(told: Connection, median: float) -> None:
     """Answer chat completions after their time, and tell when each began and ended."""
     log: list[Busy] = []
@@ -144,7 +163,7 @@ def serve(told: Connection, median: float) -> None:
         start = time.monotonic()
         body = json.loads(await request.read())
         kind = kind_of(body["messages"][-1]["content"])
-        length = median * LENGTHS[kind] * math.exp(SPREAD * NormalDist().inv_cdf(dice(body, "time").random()))
+        length = median * service(body, kind)
         message = {"role": "assistant", "content": reply(body, kind)}
         usage = {"prompt_tokens": 90, "completion_tokens": 60, "total_tokens": 150}
         answer = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
@@ -224,6 +243,120 @@ def run(name: str, url: str, steps: int, source: TaskSource, slots: int = SLOTS)
     return occupied(log), states
 
 
+class Clock:
+    """Virtual time: requests under way, and those that wait for a slot."""
+
+    def __init__(self, slots: int) -> None:
+        self.now = 0.0
+        self.log: list[Busy] = []
+        self.referee = self.last = self._decided = 0.0
+        """Time in which the referee asked, in all and in the last step."""
+        self._slots = slots
+        self._running: list[tuple[float, int, Busy, Callable[[], None]]] = []
+        self._waiting: deque[tuple[float, str, Callable[[], None]]] = deque()
+        self._begun = count()
+
+    def begin(self, length: float, kind: str, answer: Callable[[], None]) -> None:
+        """Take a request, first come, first served; `answer` gives its answer when its time has come."""
+        self._waiting.append((length, kind, answer))
+        self._fill()
+
+    def jump(self) -> None:
+        """To the next answer."""
+        self.now, _, busy, answer = heappop(self._running)
+        self.log.append(busy)
+        self._fill()
+        answer()
+
+    def observe(self, event: Event) -> None:
+        """Add up the referee's time."""
+        match event:
+            case CallsAnswered(phase="step"):
+                self._decided = self.now
+            case StepCommitted():
+                self.last = self.now - self._decided
+                self.referee += self.last
+            case _:
+                pass
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._running) < self._slots:
+            length, kind, answer = self._waiting.popleft()
+            end = self.now + length
+            heappush(self._running, (end, next(self._begun), Busy(self.now, end, kind), answer))
+
+
+class Virtual:
+    """The stub as a model in this process that answers by a virtual clock."""
+
+    id = "stub"
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
+        """Nobody asks so."""
+        raise NotImplementedError
+
+    def begin(
+        self,
+        requests: Sequence[Request],
+        answered: Callable[[int, Response], None],
+        failed: Callable[[BaseException], None],
+    ) -> Callable[[], None]:
+        """See `Overlaps`."""
+        for index, request in enumerate(requests):
+            turns = [request.prompt] if isinstance(request.prompt, str) else [m.content for m in request.prompt]
+            body = {"messages": [{"content": turn} for turn in turns], "seed": request.seed}
+            kind = kind_of(turns[-1])
+            self._clock.begin(service(body, kind), kind, partial(answered, index, Response(reply(body, kind), 90, 60)))
+        return lambda: None
+
+
+class Waiting(SimpleQueue[Any]):
+    """A queue whose emptiness moves a virtual clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """The next item."""
+        while self.empty():
+            self._clock.jump()
+        return super().get()
+
+
+def imagined(name: str, steps: int, source: TaskSource, slots: int = SLOTS) -> tuple[Occupied, str, Clock]:
+    """A run in virtual time."""
+    clock = Clock(slots)
+    model = Virtual(clock)
+    # Where the program waits is the one place in which virtual time can pass.
+    asking.SimpleQueue = lambda: Waiting(clock)  # type: ignore[assignment, misc]
+    method = spec.build({"use": name.split()[0]})
+    plan = api.make_plan(method, source, {"task": Opened("", model)}, 0, Limits(steps=steps), {})
+    with TemporaryDirectory() as folder, Run.create(Path(folder) / "run", plan, [clock.observe]) as search:
+        for _ in search.until():
+            pass
+        states = hashlib.sha256(repr([record.state for record in search.records]).encode()).hexdigest()[:12]
+    return occupied(clock.log), states, clock
+
+
+def imagine(name: str, steps: int, source: TaskSource) -> str:
+    """What is printed of a run in virtual time, in medians of an answer to a row."""
+    found, states, _ = imagined(name, steps, source)
+    endless, same, clock = imagined(name, steps, source, ENDLESS)
+    assert states == same, "states must not depend on time"
+    packed = found.busy / SLOTS
+    beside = endless.wall - clock.referee + clock.last
+    most, beyond = (packed / max(packed, chain) for chain in (endless.wall, beside))
+    return (
+        f"{told(name, found, states)}\n"
+        f"           longest chain {endless.wall:.0f}: at most {most:.0%}, of which {found.share / most:.0%} is "
+        f"reached; with the referee beside the next step at most {beyond:.0%}"
+    )
+
+
 def told(name: str, of: Occupied, states: str) -> str:
     """What is printed of a run."""
     lines = [
@@ -241,11 +374,15 @@ def main() -> None:
     """Print each method's occupancy and where it waits."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--median", type=float, default=0.1)
+    parser.add_argument("--median", type=float, help="seconds of an answer to a row; real time")
     parser.add_argument("--train", type=int, default=100)
     parser.add_argument("--dev", type=int, default=150)
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     args = parser.parse_args()
+    if args.median is None:
+        for name in args.methods:
+            print(imagine(name, args.steps, task(args.train, args.dev, name == "gradsum")), flush=True)
+        return
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, args.median), daemon=True)
     server.start()

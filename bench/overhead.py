@@ -2,7 +2,7 @@
 
 A search by OPRO with a model that answers at once makes `--calls` calls: what it takes is the engine's and the
 journal's own. Its folder is then opened again and reported on, each in a process of its own. Searches with the
-bundled model say which share of a run's time passes outside the model.
+bundled model say which share of a run's processor time passes outside the model.
 
     python bench/overhead.py [--calls 100000] [--quick]
 """
@@ -10,6 +10,7 @@ bundled model say which share of a run's time passes outside the model.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import resource
@@ -35,10 +36,13 @@ from steepest.models.opening import Opened, opened
 from steepest.models.scripted import Scripted, text_of
 from steepest.plan import Plan
 from steepest.reporting import html
+from steepest.tasks.judge import Judge
 from steepest.tasks.metrics import ExactMatch
 from steepest.tasks.task import Task, Template
 from steepest.types import Example, Request, Row, content_id
 
+CLOCK = time.process_time
+"""Of searches: processor time, since shares of it do not depend on what else the machine does."""
 ROWS = 100
 """Training rows."""
 ENDPOINT = 32 / 0.5
@@ -68,11 +72,11 @@ class Timed:
             yield answer
 
     def _timed(self, run: Callable[[], Any]) -> Any:
-        started = time.perf_counter()
+        started = CLOCK()
         try:
             return run()
         finally:
-            self.seconds += time.perf_counter() - started
+            self.seconds += CLOCK() - started
 
 
 @dataclass
@@ -152,17 +156,17 @@ def search(folder: Path, calls: int) -> Search:
     named = Opened("scripted", model)
     method = spec.build({"use": "opro", "rows": ROWS})
     plan = Plan(method, task, test, {"task": named, "optimizer": named}, limits=Limits(steps=10**6))
-    begun, half, started = memory(), 0.0, time.perf_counter()
+    begun, half, started = memory(), 0.0, CLOCK()
     with Run.create(folder, plan) as run:
         for _ in run.until():
             if model.calls >= calls / 2 and not half:
                 half = memory()
             if model.calls >= calls:
                 break
-        searched = time.perf_counter() - started - model.seconds
-        ended, before = time.perf_counter(), model.seconds
+        searched = CLOCK() - started - model.seconds
+        ended, before = CLOCK(), model.seconds
         run.finish(f"{calls:,} calls")
-        finishing = time.perf_counter() - ended - (model.seconds - before)
+        finishing = CLOCK() - ended - (model.seconds - before)
         return Search(model.calls, len(run.records), searched, finishing, begun, half, memory())
 
 
@@ -209,12 +213,29 @@ def bundled(method: dict[str, Any], steps: int, folder: Path) -> Shared:
     roles = {role: Opened(named.name, model, named.options) for role in ("task", "optimizer")}
     built = spec.build(method)
     plan = Plan(built, rows.task, rows.test, {role: roles[role] for role in built.needs}, limits=Limits(steps=steps))
-    started = time.perf_counter()
+    started = CLOCK()
     with Run.create(folder, plan) as run:
         for _ in run.until():
             pass
         run.finish()
-    return Shared(time.perf_counter() - started, model.seconds, model.calls)
+    return Shared(CLOCK() - started, model.seconds, model.calls)
+
+
+def reading(folder: Path) -> float:
+    """CPU seconds to find and compare the number in an answer, over the task's answers of a run."""
+    from steepest.bundled import source
+
+    rows = source("arithmetic", test=100)
+    with (folder / "calls.jsonl").open(encoding="utf-8") as lines:
+        texts = [call["response"]["text"] for call in map(json.loads, lines) if call["role"] == "task"]
+    metric, row, took = rows.task.metric, rows.task.train[0], []
+    assert not isinstance(metric, Judge)
+    for _ in range(5):
+        started = CLOCK()
+        for text in texts:
+            metric(row, text)
+        took.append((CLOCK() - started) / len(texts))
+    return min(took)
 
 
 def alone(run: Callable[..., Any], *args: Any) -> Any:
@@ -254,6 +275,7 @@ def main() -> None:
             outside = found.seconds - found.model
             text = f"{100 * outside / found.seconds:.1f} % of {found.seconds:.1f} s, {found.calls:,} answers"
             line(f"outside the bundled model, {name}, {steps} steps", text, "5 %")
+        line("reading a number out of such an answer", f"{1e6 * alone(reading, folder / 'opro'):.0f} µs", "")
 
 
 def instant(folder: Path, calls: int) -> None:

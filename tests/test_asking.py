@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import random
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
+from scrambled import Scrambled, answer
 from steepest import spec
 from steepest.asking import Overlaps
 from steepest.calls import CallLog
@@ -21,12 +20,12 @@ from steepest.errors import BudgetSpent, ModelError
 from steepest.events import CallsAnswered, Event
 from steepest.ledger import UNLIMITED, Ledger, Limits
 from steepest.models.opening import Opened
-from steepest.models.scripted import Scripted, text_of
+from steepest.models.scripted import Scripted
 from steepest.plan import Plan
-from steepest.testing.toy import HELPFUL, IDLE, toy_answer, toy_world
+from steepest.tasks.judge import Judge
+from steepest.testing.toy import toy_world
 from steepest.types import Candidate, Request, Response, Usage
 
-WORDS = HELPFUL + IDLE
 METHODS: dict[str, dict[str, Any]] = {
     "ape": {"induce": {"sets": 2, "n": 3}, "least": 2},
     "protegi": {"beam": 2, "select": {"use": "ucb", "budget": 60, "samples": 3, "arms": 3}},
@@ -34,70 +33,13 @@ METHODS: dict[str, dict[str, Any]] = {
     "pe2": {"beam": 2, "proposals": 2},
     "gpo": {"candidates": 4},
     "gradsum": {"beam": 2, "candidates": 2, "rows": 5},
+    "gradsum judged": {"beam": 2, "candidates": 2, "rows": 9, "gradient_words": 50},
+    "gradsum unsummed": {"beam": 2, "candidates": 2, "rows": 5, "summarize": False, "gradient_temperature": 0.5},
     "opro by racing": {"samples": 4, "keep": 1, "select": {"use": "racing", "budget": 20}},
     "pe2 by racing": {"beam": 2, "proposals": 2, "select": {"use": "racing", "budget": 16}},
     "gpo by racing": {"candidates": 4, "select": {"use": "racing", "budget": 16}},
     "protegi by racing": {"beam": 2, "select": {"use": "racing", "budget": 40}},
 }
-
-
-def answer(request: Request) -> str:
-    """Rows as in the toy world; for the optimizer every tag at once, now and then none that is closed."""
-    asked, seed = text_of(request.prompt), request.seed or 0
-    if asked.startswith("Level") and "<" not in asked:
-        return toy_answer(request)
-    if seed % 7 == 0 and request.temperature:
-        return "<prompt>Add"
-    words = " ".join(WORDS[seed // 10**i % 10] for i in range(3))
-    return f"<reason>No units.</reason><feedback>Add.</feedback><summary>Add.</summary><prompt>Add {words}</prompt>"
-
-
-@dataclass
-class Scrambled:
-    """Answers in any order, a thread for each batch; counts what is asked, and what was under way together."""
-
-    seed: int = 0
-    fail_at: int | None = None
-    id: str = "scripted"
-    given: list[Request] = field(default_factory=list)
-    cancelled: int = 0
-    batches: int = 0
-    peak: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
-        raise AssertionError("a model that overlaps is asked by begin")
-
-    def begin(
-        self,
-        requests: Sequence[Request],
-        answered: Callable[[int, Response], None],
-        failed: Callable[[BaseException], None],
-    ) -> Callable[[], None]:
-        over = threading.Event()
-        with self.lock:
-            self.batches += 1
-            self.peak = max(self.peak, self.batches)
-            order = random.Random(f"{self.seed} {len(self.given)}").sample(range(len(requests)), len(requests))
-            self.given += requests
-
-        def run() -> None:
-            for index in order:
-                if over.wait(0.0002):
-                    break
-                if self.fail_at is not None and len(self.given) > self.fail_at:
-                    failed(ModelError("the model is down"))
-                    break
-                answered(index, dict(Scripted(answer).generate([requests[index]]))[0])
-            with self.lock:
-                self.batches -= 1
-
-        def cancel() -> None:
-            self.cancelled += 1
-            over.set()
-
-        threading.Thread(target=run).start()
-        return cancel
 
 
 def build(name: str) -> Any:
@@ -106,8 +48,9 @@ def build(name: str) -> Any:
 
 def run(path: Path, name: str, model: Any, **limits: Any) -> Run:
     world = toy_world(train=10, dev=8, test=6)
-    models = {role: Opened("", model) for role in ("task", "optimizer")}
-    plan = Plan(build(name), world.task, world.test, models, 0, Limits(**{"steps": 2, **limits}))
+    task = replace(world.task, metric=Judge("Right sums.")) if "judged" in name else world.task
+    models = {role: Opened("", model) for role in ("task", "optimizer", "judge")}
+    plan = Plan(build(name), task, world.test, models, 0, Limits(**{"steps": 2, **limits}))
     with Run.create(path, plan) as searching:
         for _ in searching.until():
             pass
@@ -148,7 +91,7 @@ def test_stages_are_under_way_together(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", ["calls", "tokens"])
-@pytest.mark.parametrize("name", ["protegi", "gradsum"])
+@pytest.mark.parametrize("name", ["protegi", "gradsum", "gradsum judged"])
 def test_limits_hold_and_end_the_run_where_they_did(name: str, limit: str, tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", name, Scripted(answer)).records
     paid = [getattr(record.usage, limit) for record in whole]

@@ -18,7 +18,7 @@ ORDER = [
     ["errors", "types", "_version"],
     ["codec", "objects", "records", "results", "lock", "cluster"],
     ["models", "tasks", "bundled"],
-    ["calls", "costs", "ledger", "events", "whitebox", "asking", "context"],
+    ["calls", "costs", "ledger", "events", "whitebox", "asking", "answering", "context"],
     ["parts"],
     ["methods"],
 ]

@@ -12,6 +12,9 @@ for those that are ready, is under way together. What holds:
 - Until it is answered, a question counts with the most that it can cost. What might not fit a limit so waits until
   all that is under way has been answered, and what overlaps and is begun after it waits behind it; then its account
   goes by portions (see `Ledger.portions`), as if one batch had followed the other.
+- What the program will ask in any case can be foreseen: it is sent as soon as what it depends on is there, in any
+  order, unless a limit is so near that the order of accounts could decide which call it forbids. When its turn comes,
+  it is under way or answered.
 - An error, or an interruption, while waiting cancels what is under way.
 """
 
@@ -21,6 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -37,6 +41,8 @@ REASON = 80
 
 Question = Request | Infill
 Kind = Literal["generate", "infill"]
+Follow = Callable[[Response], None]
+"""Hears of an answer as soon as it is there, whatever the program waits for; may foresee, and nothing else."""
 
 
 @runtime_checkable
@@ -125,6 +131,10 @@ class Asking:
         """What was sent and is not answered."""
         self._later: dict[str, _Open] = {}
         """What is not sent yet."""
+        self._has_waited = False
+        """Whether anything that overlaps had to wait, for fear of a limit."""
+        self._followers: dict[str, list[Follow]] = {}
+        """Who hears of an answer as it comes."""
         self._flights: list[_Flight] = []
         self._heard: SimpleQueue[tuple[_Flight, int, Response | BaseException]] = SimpleQueue()
 
@@ -136,8 +146,34 @@ class Asking:
         lot.needed += sum(not (key in self._open or key in self._later or self._log.get(key)) for key in asked)
         blocked = not lot.overlaps or any(each.lot.overlaps for each in self._later.values())
         if blocked or not self._launched(lot, asked):
+            self._has_waited |= lot.overlaps
             self._later.update({key: each for key, each in asked.items() if key not in self._later})
         return keys
+
+    def foresee(self, lot: Lot, questions: Sequence[Question], follow: Callable[[int, Response], None] | None) -> None:
+        """Send now what is going to be asked in any case, if it can be sent; `follow` hears of answers by place.
+
+        Nothing comes of it where a limit might end the step: there, the program's order alone decides.
+        """
+        if not lot.overlaps or self._has_waited:
+            return
+        keys = [call_key(lot.model.id, lot.kind, encode(question)) for question in questions]
+        asked = {key: _Open(lot, question) for key, question in zip(keys, questions, strict=True)}
+        if not self._ledger.has_room(lot.role, _bounds(asked)):
+            return
+        needed = sum(not (key in self._open or self._log.get(key)) for key in asked)
+        if self._launched(lot, asked):
+            lot.needed += needed
+            if follow:
+                for place, key in enumerate(keys):
+                    self.heard(key, partial(follow, place))
+
+    def heard(self, key: str, follow: Follow) -> None:
+        """Have `follow` hear of an answer: now, or as soon as it is there."""
+        if key in self._open or key in self._later:
+            self._followers.setdefault(key, []).append(follow)
+        else:
+            follow(self._response(key))
 
     def end(self, lot: Lot) -> None:
         """Say that nothing is to be added to a lot; ModelError where too much of it went unanswered."""
@@ -152,8 +188,7 @@ class Asking:
                     self._hear()
                 else:
                     self._settle(key)
-        response: Response = decode(Response, self._ledger.response(key), "a journaled answer", StateError)
-        return response
+        return self._response(key)
 
     def drain(self) -> None:
         """Wait for all that is under way, for accounts that are to be exact."""
@@ -161,8 +196,14 @@ class Asking:
             while self._flights:
                 self._hear()
 
+    def settle(self) -> None:
+        """Wait for all that is under way, and foresee nothing more."""
+        self._followers.clear()
+        self.drain()
+
     def cancel(self) -> None:
         """Give up what is under way."""
+        self._followers.clear()
         for flight in self._flights:
             flight.cancel()
         # What has arrived meanwhile is paid.
@@ -171,6 +212,10 @@ class Asking:
             if isinstance(said, Response) and index in flight.waiting:
                 self._record(flight, index, said)
         self._flights.clear()
+
+    def _response(self, key: str) -> Response:
+        response: Response = decode(Response, self._ledger.response(key), "a journaled answer", StateError)
+        return response
 
     @contextmanager
     def _cancelling(self) -> Iterator[None]:
@@ -279,6 +324,8 @@ class Asking:
             reason = response.reason or "no reason given"
             self._tally(f"unanswered: {lot.role}: {reason[:REASON]}")
             lot.reasons[reason] += 1
+        for follow in self._followers.pop(key, ()):
+            follow(response)
 
     def _check_share(self, lot: Lot) -> None:
         """ModelError where too much of a lot that is whole went unanswered, once all that was sent is written down."""
@@ -294,8 +341,10 @@ class Asking:
 class Batch:
     """Requests that belong together, made one by one; `answer` waits, `add` does not."""
 
-    def __init__(self, asking: Asking, lot: Lot, request: Callable[[Any], Question]) -> None:
-        """Use `Context.batch`."""
+    def __init__(self, asking: Asking, lot: Lot, request: Callable[[Any, int | None], Question]) -> None:
+        """Use `Context.batch`. `request` makes a question; with a number, of the same that are yet to be asked for
+        the one before which there are so many.
+        """
         self._asking = asking
         self._lot = lot
         self._request = request
@@ -304,8 +353,25 @@ class Batch:
     def add(self, prompts: Sequence[Prompt | Gap], n: int = 1) -> range:
         """Ask n times each; the places of the answers, those to the first prompt first."""
         start = len(self._keys)
-        self._keys += self._asking.begin(self._lot, [self._request(each) for each in prompts for _ in range(n)])
+        self._keys += self._asking.begin(self._lot, [self._request(each, None) for each in prompts for _ in range(n)])
         return range(start, len(self._keys))
+
+    def foresee(self, prompts: Sequence[Prompt | Gap], follow: Callable[[int, Response], None] | None = None) -> None:
+        """Send now, if that can be, what will be added to this batch in any case; `follow` hears of each answer.
+
+        Whether, when and in which order things are foreseen changes what is under way, and nothing that is decided.
+        """
+        same: Counter[Prompt | Gap] = Counter()
+        questions = []
+        for each in prompts:
+            questions.append(self._request(each, same[each]))
+            same[each] += 1
+        self._asking.foresee(self._lot, questions, follow)
+
+    def heard(self, place: int, follow: Follow) -> None:
+        """Have `follow` hear of an answer as soon as it is there, where questions can be foreseen at all."""
+        if self._lot.overlaps:
+            self._asking.heard(self._keys[place], follow)
 
     def answer(self, place: int) -> Response:
         """One answer, waited for."""

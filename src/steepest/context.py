@@ -12,6 +12,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from steepest.answering import Ahead, Rated, Ruled
 from steepest.asking import Asking, Batch, Lot
 from steepest.calls import CallLog
 from steepest.codec import canonical, encode
@@ -19,16 +20,14 @@ from steepest.errors import ModelError, SpecError, nearest
 from steepest.events import CallsAnswered, Event, Phase, TrialNoted
 from steepest.ledger import Ledger, Price
 from steepest.models import Embeds, Floats, Generates, Infills, ScoresText, Tells, WhiteBox
-from steepest.tasks.judge import Judge, Verdict
-from steepest.tasks.metaprompt import Unusable
-from steepest.tasks.task import Judgement, Task
+from steepest.tasks.judge import Judge
+from steepest.tasks.task import Task
 from steepest.types import (
     Candidate,
     Evaluation,
     Example,
     Gap,
     Infill,
-    Message,
     Outcome,
     Prompt,
     Request,
@@ -39,8 +38,6 @@ from steepest.types import (
 )
 from steepest.whitebox import JournaledWhiteBox, journaled_embeddings, journaled_logprobs
 
-EXTRACTION_TOKENS = 16
-"""Limit of the answer alone, where it is asked for once more after the extractor."""
 FAIL_ON = 0.2
 """Share of a batch that may go unanswered, unless told otherwise."""
 FILLING = "choose a base model behind a server with api=completions, or one that was opened with infill=true"
@@ -115,7 +112,7 @@ class Context:
     ) -> None:
         """Wait for what was asked and not waited for, since it is paid; after an error, give it up."""
         if error is None:
-            self._asking.drain()
+            self._asking.settle()
         else:
             self._asking.cancel()
 
@@ -173,8 +170,8 @@ class Context:
         """
         limit = self.task.max_tokens if max_tokens is None else max_tokens
 
-        def request(prompt: Prompt) -> Request:
-            return self._seeded(role, Request(prompt, temperature, limit, tuple(stop)))
+        def request(prompt: Prompt, ahead: int | None) -> Request:
+            return self._seeded(role, Request(prompt, temperature, limit, tuple(stop)), ahead)
 
         return Batch(self._asking, Lot(role, "generate", self.model(role, Generates)), request)
 
@@ -190,8 +187,8 @@ class Context:
         """Gaps for the role's model, otherwise as `batch`."""
         limit = self.task.max_tokens if max_tokens is None else max_tokens
 
-        def request(gap: Any) -> Infill:
-            return self._seeded(role, Infill(gap, temperature, limit))
+        def request(gap: Any, ahead: int | None) -> Infill:
+            return self._seeded(role, Infill(gap, temperature, limit), ahead)
 
         return Batch(self._asking, Lot(role, "infill", self.model(role, Infills)), request)
 
@@ -218,15 +215,32 @@ class Context:
         outcomes = self.outcomes(candidates, examples)
         return (Evaluation(candidate, tuple(islice(outcomes, len(examples)))) for candidate in candidates)
 
-    def outcomes(self, candidates: Sequence[Candidate], examples: Sequence[Example]) -> Iterator[Outcome]:
-        """The same, row by row: all of the first candidate's, then of the second's."""
+    def outcomes(
+        self, candidates: Sequence[Candidate], examples: Sequence[Example], ahead: Ahead | None = None
+    ) -> Iterator[Outcome]:
+        """The same, row by row: all of the first candidate's, then of the second's.
+
+        `ahead` hears of each outcome as soon as it is known, in any order, for what a method will ask because of it
+        (see `Batch.foresee`) and for nothing else.
+        """
         pairs = [(candidate, example) for candidate in candidates for example in examples]
         prompts = [self.task.template.render(candidate.text, example) for candidate, example in pairs]
         batch = self.batch("task")
         batch.add(prompts)
         batch.end()
         asked, judge = [example for _, example in pairs], self.task.metric
-        return self._rated(judge, asked, batch) if isinstance(judge, Judge) else self._ruled(asked, prompts, batch)
+        if isinstance(judge, Judge):
+            return iter(Rated(self, judge, asked, batch, ahead))
+        return iter(Ruled(self, asked, prompts, batch, ahead))
+
+    def judging(self, judge: Judge, temperature: float) -> Batch:
+        """Requests to the judge. No step in the seed: in the life of a run the same answer gets the same verdict."""
+
+        def request(asked: Prompt, _: int | None) -> Request:
+            seed = derive(self._world.seed, "judge", str(asked)) >> 33 if temperature else None
+            return Request(asked, temperature, judge.max_tokens, seed=seed)
+
+        return Batch(self._asking, Lot("judge", "generate", self.model("judge", Generates)), request)
 
     def score(self, candidates: Sequence[Candidate], examples: Sequence[Example]) -> list[Scored]:
         """`evaluate`, scores only; or what the measure says that was put in its place."""
@@ -246,119 +260,23 @@ class Context:
         evaluations = self.evaluating(candidates, examples)
         return (evaluation.scored for evaluation in evaluations)
 
-    def _rated(self, judge: Judge, examples: Sequence[Example], answers: Batch) -> Iterator[Outcome]:
-        """Outcomes by the judge. An answer that gets no rating in two attempts has no score and counts as unjudged."""
-        shown = [self.task.template.shown(self.task.seeds[0], example) for example in examples]
-        attempts = [self._judging(judge, temperature) for temperature in (0.0, judge.temperature)]
-        messages, waiting, verdicts = dict[int, str](), dict[int, int](), dict[int, Verdict]()
-        for i, example in enumerate(examples):
-            if (answer := answers.answer(i)).finish != "failed":
-                messages[i] = judge.ask(
-                    self.task.language, self.task.description, shown[i], example.target, answer.text
-                )
-                waiting[i] = attempts[0].add([messages[i]])[0]
-        for attempt, following in zip(attempts, [*attempts[1:], None], strict=True):
-            attempt.end()
-            again: dict[int, int] = {}
-            for i, place in waiting.items():
-                try:
-                    verdicts[i] = judge.read(attempt.answer(place))
-                except Unusable as reason:
-                    self.tally(f"no verdict: {reason}")
-                    again[i] = following.add([messages[i]])[0] if following else 0
-            waiting = again
-        self.tally("unjudged", len(waiting))
-        for i, example in enumerate(examples):
-            yield _outcome(example, answers.answer(i), verdicts.get(i))
+    def _seeded(self, role: str, request: Asked, ahead: int | None) -> Asked:
+        """A request, with its seed where it is sampled: another one at another step, or when it is asked again.
 
-    def _judging(self, judge: Judge, temperature: float) -> Batch:
-        """Requests to the judge. No step in the seed: in the life of a run the same answer gets the same verdict."""
-
-        def request(asked: Prompt) -> Request:
-            seed = derive(self._world.seed, "judge", str(asked)) >> 33 if temperature else None
-            return Request(asked, temperature, judge.max_tokens, seed=seed)
-
-        return Batch(self._asking, Lot("judge", "generate", self.model("judge", Generates)), request)
-
-    def _ruled(
-        self, examples: Sequence[Example], prompts: Sequence[tuple[Message, ...]], answers: Batch
-    ) -> Iterator[Outcome]:
-        """Outcomes by the rule; where there is an extractor, with the answers that could be had by asking behind it."""
-        rule = self.task.rule
-        judged = (
-            _Judged(example, prompt, answer, answer.text, rule(example, answer.text))
-            for example, prompt, answer in zip(
-                examples, prompts, map(answers.answer, range(len(examples))), strict=True
-            )
-        )
-        return self._extracted(judged) if self.task.extractor else (each.outcome for each in judged)
-
-    def _extracted(self, judged: Iterator[_Judged]) -> Iterator[Outcome]:
-        """Outcomes, with the answers that could be had by asking for them after the extractor."""
-        again, first, places = self.batch("task", max_tokens=EXTRACTION_TOKENS), list[_Judged](), dict[int, int]()
-        for i, each in enumerate(judged):
-            first.append(each)
-            if each.lacks_answer:
-                begun = _joined(each.answer.text, self.task.extractor)
-                places[i] = again.add([(*each.prompt, Message("assistant", begun))])[0]
-        again.end()
-        for i, each in enumerate(first):
-            more = again.answer(places[i]) if i in places else each.answer
-            if i not in places or more.finish == "failed":
-                yield each.outcome
-            else:
-                output = _joined(each.answer.text, self.task.extractor) + more.text
-                judgement = self.task.rule(each.example, output)
-                yield _Judged(each.example, each.prompt, each.answer, output, judgement).outcome
-
-    def _seeded(self, role: str, request: Asked) -> Asked:
-        """A request, with its seed where it is sampled: another one at another step, or when it is asked again."""
+        `ahead`: before which number of the same that are yet to be asked for; such a request is not asked for now.
+        """
         if request.temperature == 0:
             return request
         content = canonical([role, encode(request)])
-        occurrence = self._occurrences[content]
-        self._occurrences[content] += 1
+        occurrence = self._occurrences[content] + (ahead or 0)
+        if ahead is None:
+            self._occurrences[content] += 1
         seed = derive(self._world.seed, "sample", str(self.step), content, str(occurrence)) >> 33
         return replace(request, seed=seed)
 
     def _answered(self, answered: int, batch: int) -> None:
         said = dict.fromkeys(model.status for model in self._world.models.values() if isinstance(model, Tells))
-        self._world.tell(CallsAnswered(self.step, self._phase, answered, batch, self.usage, "; ".join(said)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """One example's answer, and what the metric said of it (and of what was asked for after it)."""
-
-    example: Example
-    prompt: tuple[Message, ...]
-    answer: Response
-    output: str
-    judgement: Judgement
-
-    @property
-    def lacks_answer(self) -> bool:
-        return self.judgement.answer is None and self.answer.finish != "failed"
-
-    @property
-    def outcome(self) -> Outcome:
-        failed = self.answer.finish == "failed"
-        score = None if failed else self.judgement.score
-        told = self.judgement.explanation
-        return Outcome(self.example, self.output, score, self.judgement.answer, self.answer.finish, told)
-
-
-def _outcome(example: Example, answer: Response, verdict: Verdict | None) -> Outcome:
-    """An answer under the judge's verdict, or without one."""
-    said = answer.text.strip() or None
-    if verdict is None:
-        return Outcome(example, answer.text, None, said, answer.finish)
-    return Outcome(example, answer.text, verdict.score, said, answer.finish, verdict.explanation)
-
-
-def _joined(output: str, extractor: str) -> str:
-    """An output and the extractor behind it, with white space between them."""
-    return f"{output} {extractor}" if output and not output[-1].isspace() else output + extractor
+        self._world.tell(CallsAnswered(self.step, self._phase, answered, batch, self.usage, "; ".join(filter(None, said))))
 
 
 def checked_share(fail_on: float) -> float:

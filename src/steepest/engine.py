@@ -146,7 +146,9 @@ class Run:
         self._world.log.forget_unanswered()
         before = total_accounts(self._records)
         spent, prices = total_usage(self._records), self._world.prices
-        ledger = Ledger(self._world.log, step, self.limits, spent, prices=prices, before=before)
+        costs = self.method.costs(self.task)
+        most = sum((costs.step if step else costs.init).values())
+        ledger = Ledger(self._world.log, step, self.limits, spent, prices=prices, before=before, most=most)
         ctx = Context(self._world, ledger)
         with ctx:
             state = self.method.step(self._records[-1].state, ctx) if self._records else self.method.init(ctx)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from steepest.calls import Call, CallLog
@@ -103,9 +103,10 @@ class Ledger:
         elsewhere: frozenset[str] = frozenset(),
         prices: Mapping[str, Price] | None = None,
         before: Mapping[str, Usage] | None = None,
+        most: int = 0,
     ) -> None:
         """`spent`: what earlier steps paid, against `limits`, and `before`: the same by account; `elsewhere`: keys
-        this step paid on another ledger; `prices` by role.
+        this step paid on another ledger; `prices` by role; `most`: calls of the step at most, 0 where nobody knows.
         """
         self.step = step
         self._log = log
@@ -119,6 +120,9 @@ class Ledger:
         self._claims: dict[str, Usage] = {}
         self._claimed = Usage()
         """The most that all calls under way can cost."""
+        self._most = most
+        self._dearest = Usage()
+        """The most that any call asked so far can cost, each count and the dollars by itself."""
 
     @property
     def accounts(self) -> dict[str, Usage]:
@@ -135,6 +139,28 @@ class Ledger:
     def settled(self) -> frozenset[str]:
         """Keys of the calls accounted for so far."""
         return frozenset(self._settled)
+
+    def has_room(self, role: str, bounds: Mapping[str, Usage]) -> bool:
+        """Whether no limit is near: as many calls as the step makes at most would fit, were none dearer than these and
+        those so far.
+        """
+        if not self._is_limited:
+            return True
+        self._compare(role, bounds.values())
+        calls, one = self._most, self._dearest
+        most = Usage(calls, calls * one.prompt_tokens, calls * one.output_tokens, dollars=calls * one.dollars)
+        return calls > 0 and all(
+            limit is None or before + need <= limit for _, limit, before, need in self._standing(most, self._spent)
+        )
+
+    @property
+    def _is_limited(self) -> bool:
+        limits = self._limits
+        return not (limits.calls is None and limits.tokens is None and limits.dollars is None)
+
+    def _compare(self, role: str, bounds: Iterable[Usage]) -> None:
+        """Keep the dearest call."""
+        self._dearest = _larger(self._dearest, *(self._together(role, [bound]) for bound in bounds))
 
     def missing(self, keys: Sequence[str], cost: Cost) -> list[str]:
         """Account for a batch; which of its calls must be made, each once. BudgetSpent before any is counted.
@@ -176,6 +202,8 @@ class Ledger:
         `portions`, once everything that was claimed has been recorded.
         """
         paid = self._paid(list(bounds))
+        if self._is_limited:
+            self._compare(role, [bounds[key] for key in paid])
         if not self._fits(self._claimed + self._together(role, [bounds[key] for key in paid])):
             return None
         self._reuse(list(bounds))
@@ -273,9 +301,9 @@ class Ledger:
                     f"needed next; continue with a higher limit on {name}"
                 )
 
-    def _standing(self, more: Usage) -> list[tuple[str, float | None, float, float]]:
+    def _standing(self, more: Usage, spent: Usage | None = None) -> list[tuple[str, float | None, float, float]]:
         """For each limit its name, its value, what was spent of it and what is needed."""
-        limits, spent = self._limits, self._spent + self.usage
+        limits, spent = self._limits, spent or self._spent + self.usage
         return [
             ("calls", limits.calls, spent.calls, more.calls),
             ("tokens", limits.tokens, spent.tokens, more.tokens),
@@ -289,4 +317,14 @@ def _less(whole: Usage, part: Usage) -> Usage:
         whole.prompt_tokens - part.prompt_tokens,
         whole.output_tokens - part.output_tokens,
         dollars=whole.dollars - part.dollars,
+    )
+
+
+def _larger(*usages: Usage) -> Usage:
+    """The largest of each count, and of dollars."""
+    return Usage(
+        max(each.calls for each in usages),
+        max(each.prompt_tokens for each in usages),
+        max(each.output_tokens for each in usages),
+        dollars=max(each.dollars for each in usages),
     )

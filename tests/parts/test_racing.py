@@ -5,6 +5,7 @@ import json
 import math
 import random
 
+import numpy as np
 import pytest
 from bandit_world import Bandit, arms, context_of
 from hypothesis import given, settings
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from steepest import spec
 from steepest.errors import SpecError
-from steepest.parts.racing import Racing, chance_of_lead
-from steepest.parts.selection import Full, finalists, finalists_cost, ranked
+from steepest.parts.racing import ROW_SHRINK, SHRINK, Racing, chance_of_lead, difference, merits
+from steepest.parts.selection import Full, ask_ahead, finalists, finalists_cost, informed, ranked
 from steepest.types import Candidate, Scored
 
 
@@ -34,11 +35,11 @@ def test_whatever_the_sizes_the_budget_holds_and_exactly_so_many_survive(data: s
     with context_of(bandit) as ctx:
         found = race(bandit.candidates, bandit.examples, keep, ctx)
     assert len(bandit.pairs) == len(set(bandit.pairs)) <= race.evaluations(n, rows, keep) <= n * rows
-    assert len(found) == min(keep, n) and found == ranked(found)
+    assert len(found) == min(keep, n) and (budget or found == ranked(found))
     asked = {arm: bandit.asked(arm) for arm in bandit.chances}
     longest = max(asked.values(), key=len)
     assert all(sorted(each) == sorted(longest[: len(each)]) for each in asked.values()), "rows are not shared"
-    assert min(map(len, asked.values())) >= race.certain(n, rows) >= 1
+    assert min(map(len, asked.values())) >= race.certain(n, rows) >= race.certain(n + 1, rows) >= 1
 
 
 @settings(deadline=None, max_examples=60)
@@ -96,6 +97,63 @@ def test_a_budget_goes_to_the_better_half() -> None:
         Racing(budget=240)(bandit.candidates, bandit.examples, 2, ctx)
     assert len(bandit.pairs) <= 240
     assert len(bandit.asked("arm 07")) > 2 * len(bandit.asked("arm 00"))
+
+
+def test_merits_are_those_of_the_least_squares_that_shrink_both_ways() -> None:
+    dice = random.Random(3)
+    for _ in range(30):
+        arms_, rows = dice.randrange(2, 9), dice.randrange(1, 30)
+        scores = [
+            {f"row {r}": float(dice.random() < 0.6) for r in range(dice.randrange(1, rows + 1))} for _ in range(arms_)
+        ]
+        cells = [(a, int(row[4:]), score) for a, each in enumerate(scores) for row, score in each.items()]
+        design, right = np.zeros((len(cells), arms_ + rows + 1)), np.array([score for *_, score in cells])
+        for i, (a, r, _) in enumerate(cells):
+            design[i, [a, arms_ + r, -1]] = 1
+        ridge = design.T @ design + np.diag([float(SHRINK)] * arms_ + [float(ROW_SHRINK)] * rows + [0.0])
+        solved = np.linalg.solve(ridge, design.T @ right)
+        assert np.allclose(merits(scores), solved[-1] + solved[:arms_], atol=0.01)
+
+
+def test_merit_is_not_fooled_by_few_or_by_easy_rows() -> None:
+    hard, easy = [f"hard {i}" for i in range(20)], [f"easy {i}" for i in range(4)]
+    strong = dict.fromkeys(hard[:14], 1.0) | dict.fromkeys(hard[14:], 0.0) | dict.fromkeys(easy, 1.0)
+    weak = dict.fromkeys(hard, 0.0) | dict.fromkeys(easy, 1.0)
+    lucky = dict.fromkeys(easy, 1.0)
+    found = merits([strong, weak, lucky, {}])
+    assert found[0] > found[2] > found[1] and found[3] == -math.inf
+
+
+def test_rows_on_which_earlier_candidates_differed_come_first() -> None:
+    bandit = Bandit(arms(0.5, 0.6, 0.7, 0.8), 30)
+    told = {f"row {i}" for i in range(5)}
+    known = [Scored(Candidate(f"old {n}"), {f"row {i}": float(i >= 5 or n % 2) for i in range(30)}) for n in range(6)]
+    with context_of(bandit) as ctx:
+        race = informed(Racing(budget=60), known)
+        ask_ahead(race, bandit.candidates, bandit.examples, 4, ctx)
+        found = race(bandit.candidates, bandit.examples, 1, ctx)
+    assert all(set(bandit.asked(arm)[:5]) == told for arm in bandit.chances)
+    assert len(bandit.pairs) == len(set(bandit.pairs)) <= 60 and len(found) == 1
+    assert informed(Full(), known) == Full()
+
+
+def test_what_is_not_known_of_a_row_counts_as_difference() -> None:
+    assert difference("new", []) == 0.25
+    same = [scored(1.0)] * 4
+    assert difference("row 0", same) == 0.05
+    assert difference("row 0", [scored(1.0), scored(0.0)]) == 0.25
+
+
+def test_a_third_of_the_calls_chooses_nearly_as_well_as_all() -> None:
+    """Eight candidates, of which the best is right ten points more often than the next."""
+    chances = arms(*(0.4 + 0.05 * i for i in range(7)), 0.85)
+    chosen = []
+    for seed in range(30):
+        bandit = Bandit(chances, 100, seed)
+        with context_of(bandit) as ctx:
+            chosen.append(Racing(budget=266)(bandit.candidates, bandit.examples, 1, ctx)[0].candidate.text)
+        assert len(bandit.pairs) <= 266
+    assert chosen.count("arm 07") >= 26
 
 
 def test_a_second_race_goes_on_where_the_first_ended() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from steepest import codec
-from steepest.context import EXTRACTION_TOKENS
+from steepest.answering import EXTRACTION_TOKENS
 from steepest.errors import SpecError, StateError, nearest
 from steepest.exporting.pieces import Turn, turns_of
 from steepest.records import StepRecord

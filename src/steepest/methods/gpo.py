@@ -51,7 +51,7 @@ from steepest.parts.directions import shown_errors
 from steepest.parts.memory import Recall, Relevant
 from steepest.parts.schedules import Cosine, Schedule
 from steepest.parts.schedules import words as whole_words
-from steepest.parts.selection import Full, Select, ask_ahead, finalists, finalists_cost
+from steepest.parts.selection import Full, Select, ask_ahead, finalists, finalists_cost, informed
 from steepest.parts.text import (
     Gate,
     MetaPrompt,
@@ -220,10 +220,11 @@ class GPO:  # size: the arguments are the axes of the paper's design space
         state = self._reflected(state, ctx)
         state = self._summarized(state, ctx)
         parent, children = state.current.scored, dict[int, Candidate]()
+        select = informed(self.select, [attempt.scored for attempt in state.history])
         for written in self._write(self.message(state, ctx), state, ctx):
             children[written.slot] = Candidate(written.value, (parent.candidate.id,), "write")
-            ask_ahead(self.select, [children[written.slot]], ctx.task.dev, self.candidates, ctx)
-        scored = finalists(self.select, [children[slot] for slot in sorted(children)], ctx.task.dev, 1, ctx)
+            ask_ahead(select, [children[written.slot]], ctx.task.dev, self.candidates, ctx)
+        scored = finalists(select, [children[slot] for slot in sorted(children)], ctx.task.dev, 1, ctx)
         if not scored:
             return state
         winner = first_best(scored)

@@ -39,133 +39,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 from steepest.context import Context
 from steepest.costs import Costs, per_row
+from steepest.methods.gradsum_messages import Messages
 from steepest.models import Generates
 from steepest.parts.selection import Full, Select, ask_ahead, most
-from steepest.parts.text import ATTEMPTS, Gate, MetaPrompt, Replies, read_prompt, read_tagged, shown_input, words
-from steepest.tasks.judge import EXPECTED, TASK, Judge
+from steepest.parts.text import ATTEMPTS, Gate, Replies, read_prompt, read_tagged, words
+from steepest.tasks.judge import Judge
 from steepest.tasks.task import Task
 from steepest.types import Candidate, Example, Outcome, Scored
-
-SHOWN = 1200
-"""Characters of a response that the optimizer is shown, from its end."""
-
-GRADIENT = MetaPrompt(
-    en="""\
-{task}A language model was given this prompt.
-Prompt: {prompt}
-
-With it, the model did not do well here:
-Input: {input}
-{expected}Model answer: {answer}
-{explanation}
-How should the prompt change so that the model does better in such cases? Do not correct the model's words; \
-say in one or two sentences what the prompt should ask for. Write them in <feedback> tags.""",
-    zh="""\
-{task}一个语言模型收到了这个提示词。
-提示词：{prompt}
-
-用它时，模型在这里做得不好：
-输入：{input}
-{expected}模型回答：{answer}
-{explanation}
-提示词应当怎样修改，模型才能在这类情况下做得更好？\
-不要改正模型的话，只用一两句话说明提示词应当要求什么，写在 <feedback> 标签里。""",
-)
-EXPLANATION = MetaPrompt(en="Explanation: {text}\n", zh="说明：{text}\n")
-
-SUMMARY = MetaPrompt(
-    en="""\
-{task}A prompt for a language model was tried on many inputs. After each failure somebody wrote how it should change.
-Prompt: {prompt}
-
-Feedback:
-{feedback}
-
-Sum this up in one short paragraph that holds for the whole task. Keep what is said often; leave out single inputs, \
-names and numbers. Write the paragraph in <summary> tags.""",
-    zh="""\
-{task}一个语言模型的提示词在许多输入上试过。每次失败后，都有人写下它应当怎样修改。
-提示词：{prompt}
-
-反馈：
-{feedback}
-
-请把这些反馈概括成一小段，适用于整个任务。保留多次提到的内容，不要写具体的输入、名字和数字。\
-把这段话写在 <summary> 标签里。""",
-)
-EDIT = MetaPrompt(
-    en="""\
-{task}Improve this prompt for a language model.
-Prompt: {prompt}
-
-Feedback:
-{feedback}
-
-Write a new prompt that follows the feedback and suits every input of the task.{slots} \
-Write only the new prompt, in <prompt> tags.""",
-    zh="""\
-{task}请改进这个给语言模型的提示词。
-提示词：{prompt}
-
-反馈：
-{feedback}
-
-写一个新的提示词，采纳这些反馈，并适用于该任务的所有输入。{slots}只写新的提示词，放在 <prompt> 标签里。""",
-)
-SLOTS = MetaPrompt(
-    en=" Keep {slots} in it exactly so: the inputs are put there.",
-    zh="其中的 {slots} 必须原样保留，输入会填在那里。",
-)
-
-
-@dataclass(frozen=True)
-class Messages:
-    """What the optimizer is asked."""
-
-    gradient: MetaPrompt = GRADIENT
-    """How the prompt should change, after one response."""
-    summary: MetaPrompt = SUMMARY
-    """One paragraph out of many gradients."""
-    edit: MetaPrompt = EDIT
-    """A new prompt out of that paragraph."""
-
-    def ask_gradient(self, task: Task, description: str, prompt: str, error: Outcome) -> str:
-        """The message about one imperfect response."""
-        expected, told, language = error.example.target, error.explanation, task.language
-        return self.gradient.fill(
-            language,
-            task=_task(language, description),
-            prompt=prompt,
-            input=shown_input(task, error.example),
-            expected=EXPECTED.fill(language, target=expected) if expected else "",
-            answer=error.output.strip()[-SHOWN:],
-            explanation=EXPLANATION.fill(language, text=told) if told else "",
-        )
-
-    def ask_summary(self, task: Task, description: str, prompt: str, gradients: Sequence[str]) -> str:
-        """The message about the gradients of one prompt."""
-        return self.summary.fill(
-            task.language,
-            task=_task(task.language, description),
-            prompt=prompt,
-            feedback="\n".join(f"- {gradient}" for gradient in gradients),
-        )
-
-    def ask_edit(self, task: Task, description: str, prompt: str, feedback: Sequence[str]) -> str:
-        """The message that asks for a new prompt; `feedback` is the summary alone, or the gradients themselves."""
-        slots = task.template.prompt_slots(task.seeds[0])
-        named = ", ".join(f"{{{slot}}}" for slot in slots)
-        return self.edit.fill(
-            task.language,
-            task=_task(task.language, description),
-            prompt=prompt,
-            feedback=feedback[0] if len(feedback) == 1 else "\n".join(f"- {each}" for each in feedback),
-            slots=SLOTS.fill(task.language, slots=named) if slots else "",
-        )
 
 
 @dataclass(frozen=True)
@@ -235,11 +120,17 @@ class GradSum:  # size: the settings of the paper's five modules
         """Generation, evaluation, gradients, summaries, new prompts, selection."""
         parents = [scored.candidate for scored in state.beam]
         rows = [example for example in ctx.task.train if example.id in state.rows]
-        # Each stage asks as soon as the one before it has something, so that all are under way together.
-        gradients = self._gradients(parents, ctx.outcomes(parents, rows), ctx)
+        edits = self._prompts(parents, ctx)
+        ways = [_Way(self, ctx, parent, len(rows), edits) for parent in parents]
+
+        def foresee(at: int, outcome: Outcome) -> None:
+            ways[at // len(rows)].foresee(at % len(rows), outcome)
+
+        for at, outcome in enumerate(ctx.outcomes(parents, rows, foresee)):
+            ways[at // len(rows)].add(outcome)
         ask_ahead(self.select, parents, self._compared(ctx), self._most, ctx)
-        feedback = self._summaries(parents, gradients, ctx) if self.summarize else self._drawn(gradients, ctx)
-        chosen = self._select([*parents, *self._edits(parents, feedback, ctx)], ctx)
+        feedback = self._summaries(ways) if self.summarize else self._drawn(ways, ctx)
+        chosen = self._select([*parents, *self._edits(ways, feedback, edits, ctx)], ctx)
         return self.State(self._standing(state.beam, chosen, ctx), state.rows)
 
     def best(self, state: State) -> Scored:
@@ -259,67 +150,59 @@ class GradSum:  # size: the settings of the paper's five modules
         optimizer = prompts * (gradients + summaries + self.candidates * ATTEMPTS)
         return Costs(_answering(task, begin), {**_answering(task, answers), "optimizer": optimizer})
 
-    def _gradients(self, parents: Sequence[Candidate], outcomes: Iterator[Outcome], ctx: Context) -> list[Replies[str]]:
-        """For each prompt, what is said of its imperfect responses, a piece of advice on each."""
-        asked = [self._asking("feedback", self.gradient_temperature, ctx) for _ in parents]
-        task, rows = ctx.task, min(self.rows, len(ctx.task.train))
-        for at, outcome in enumerate(outcomes):
-            if outcome.score is not None and outcome.score < 1.0:
-                parent = parents[at // rows]
-                asked[at // rows].add([self.messages.ask_gradient(task, self._told(task), parent.text, outcome)])
-        return asked
-
-    def _summaries(
-        self, parents: Sequence[Candidate], gradients: Sequence[Replies[str]], ctx: Context
-    ) -> Iterator[list[list[str]]]:
+    def _summaries(self, ways: Sequence[_Way]) -> Iterator[list[list[str]]]:
         """For each prompt, one general paragraph; none for a prompt without gradients."""
-        begun = [self._summing(parent, _flat(each), ctx) for parent, each in zip(parents, gradients, strict=True)]
-        for parent, summing in zip(parents, begun, strict=True):
-            texts = _flat(summing)
+        for way in ways:
+            way.sum_up(_flat(way.gradients), 0)
+        for way in ways:
+            texts, level = _flat(way.summaries(0)), 0
             while len(texts) > 1:
-                texts = _flat(self._summing(parent, texts, ctx))
+                level += 1
+                way.sum_up(texts, level)
+                texts = _flat(way.summaries(level))
             yield [texts] if texts else []
 
-    def _summing(self, parent: Candidate, texts: Sequence[str], ctx: Context) -> Replies[str]:
-        """Summaries of a prompt's gradients or summaries, group by group."""
-        replies = self._asking("summary", self.temperature, ctx)
-        task = ctx.task
-        replies.add(
-            [self.messages.ask_summary(task, self._told(task), parent.text, group) for group in self._groups(texts)]
-        )
-        return replies
-
-    def _drawn(self, gradients: Sequence[Replies[str]], ctx: Context) -> Iterator[list[list[str]]]:
+    def _drawn(self, ways: Sequence[_Way], ctx: Context) -> Iterator[list[list[str]]]:
         """For each prompt, its gradients in random groups."""
         rng = ctx.rng("gradients")
-        for texts in map(_flat, gradients):
+        for texts in (_flat(way.gradients) for way in ways):
             yield self._groups(rng.sample(texts, len(texts)))
 
-    def _edits(
-        self, parents: Sequence[Candidate], feedback: Iterable[Sequence[Sequence[str]]], ctx: Context
-    ) -> list[Candidate]:
-        """New prompts of every prompt that has feedback; its groups of feedback take turns."""
-        task, gate, n = ctx.task, Gate(ctx.task, [parent.text for parent in parents], self.max_words), self.candidates
-        replies = Replies(
-            ctx,
-            "optimizer",
-            lambda reply: read_prompt(reply, gate),
-            temperature=self.temperature,
-            max_tokens=self.max_tokens,
+    def _prompts(self, parents: Sequence[Candidate], ctx: Context) -> Replies[str]:
+        """New prompts, as far as they may be tried."""
+        gate = Gate(ctx.task, [parent.text for parent in parents], self.max_words)
+        limit = self.max_tokens
+        return Replies(
+            ctx, "optimizer", lambda reply: read_prompt(reply, gate), temperature=self.temperature, max_tokens=limit
         )
-        for at, (parent, groups) in enumerate(zip(parents, feedback, strict=True)):
-            turns = [groups[turn % len(groups)] for turn in range(n if groups else 0)]
-            replies.add([self.messages.ask_edit(task, self._told(task), parent.text, each) for each in turns], at * n)
+
+    def _edits(
+        self, ways: Sequence[_Way], feedback: Iterable[Sequence[Sequence[str]]], replies: Replies[str], ctx: Context
+    ) -> list[Candidate]:
+        """New prompts of every prompt that has feedback."""
+        n = self.candidates
+        for at, (way, groups) in enumerate(zip(ways, feedback, strict=True)):
+            replies.add(self.editing(way.parent, groups, ctx), at * n)
         edits: dict[int, Candidate] = {}
         for reading in replies.readings():
-            edits[reading.slot] = Candidate(reading.value, (parents[reading.slot // n].id,), "edit")
+            edits[reading.slot] = Candidate(reading.value, (ways[reading.slot // n].parent.id,), "edit")
             ask_ahead(self.select, [edits[reading.slot]], self._compared(ctx), self._most, ctx)
         return [edits[slot] for slot in sorted(edits)]
 
-    def _asking(self, tag: str, temperature: float, ctx: Context) -> Replies[str]:
+    def asking(self, tag: str, temperature: float, ctx: Context) -> Replies[str]:
         """Replies of which what stands in a tag is read."""
         limit = self.max_tokens
         return Replies(ctx, "optimizer", lambda r: read_tagged(r, tag)[0], temperature=temperature, max_tokens=limit)
+
+    def summing(self, parent: Candidate, texts: Sequence[str], ctx: Context) -> list[str]:
+        """The messages that ask for summaries of a prompt's gradients or summaries, group by group."""
+        told = self.told(ctx.task)
+        return [self.messages.ask_summary(ctx.task, told, parent.text, group) for group in self._groups(texts)]
+
+    def editing(self, parent: Candidate, groups: Sequence[Sequence[str]], ctx: Context) -> list[str]:
+        """The messages that ask for new prompts; groups of feedback take turns."""
+        turns = [groups[turn % len(groups)] for turn in range(self.candidates if groups else 0)]
+        return [self.messages.ask_edit(ctx.task, self.told(ctx.task), parent.text, each) for each in turns]
 
     def _groups(self, texts: Sequence[str]) -> list[list[str]]:
         """Texts in order, as many together as fit `gradient_words`; at least two, so that summing up ends."""
@@ -364,9 +247,75 @@ class GradSum:  # size: the settings of the paper's five modules
     def _subset(self, dev: int) -> int:
         return min(self.subset, dev) if self.subset else dev
 
-    def _told(self, task: Task) -> str:
+    def told(self, task: Task) -> str:
         """The description of the task."""
         return self.task_description or task.description
+
+
+class _Way:
+    """One prompt's way through a step: gradients, rounds of summaries until there is one, new prompts by that.
+
+    The step asks in its order. `foresee` runs ahead of it: it begins with the outcomes of rows as they come, and sends
+    what they lead to as soon as that is known.
+    """
+
+    def __init__(self, of: GradSum, ctx: Context, parent: Candidate, rows: int, edits: Replies[str]) -> None:
+        self.parent = parent
+        self.gradients = of.asking("feedback", of.gradient_temperature, ctx)
+        self._of = of
+        self._ctx = ctx
+        self._edits = edits
+        self._rounds: list[Replies[str]] = []
+        self._known: list[dict[int, str | None]] = [{}]
+        """Ahead of the step: gradients by row, then summaries by group, round by round; None where there is none."""
+        self._sizes = [rows]
+        """How many of each there will be."""
+
+    def add(self, outcome: Outcome) -> None:
+        """Ask for a gradient, where the response is imperfect."""
+        if question := self._question(outcome):
+            self.gradients.add([question])
+
+    def summaries(self, level: int) -> Replies[str]:
+        """A round of summaries: 0 of gradients, later ones of summaries."""
+        while len(self._rounds) <= level:
+            self._rounds.append(self._of.asking("summary", self._of.temperature, self._ctx))
+        return self._rounds[level]
+
+    def sum_up(self, texts: Sequence[str], level: int) -> None:
+        """Ask for a round of summaries."""
+        self.summaries(level).add(self._of.summing(self.parent, texts, self._ctx))
+
+    def foresee(self, row: int, outcome: Outcome) -> None:
+        """Send what an outcome leads to."""
+        # Sampled gradients of equal rows differ by their turn, which is not known yet.
+        if self._of.gradient_temperature > 0:
+            return
+        if question := self._question(outcome):
+            self.gradients.foresee([question], lambda _, text: self._heard(0, row, text))
+        else:
+            self._heard(0, row, None)
+
+    def _question(self, outcome: Outcome) -> str | None:
+        if outcome.score is None or outcome.score >= 1.0:
+            return None
+        task = self._ctx.task
+        return self._of.messages.ask_gradient(task, self._of.told(task), self.parent.text, outcome)
+
+    def _heard(self, level: int, place: int, text: str | None) -> None:
+        """Once all of a level is known, send what comes of it."""
+        known = self._known[level]
+        known[place] = text
+        texts = [each for _, each in sorted(known.items()) if each is not None]
+        if len(known) < self._sizes[level] or not texts or not self._of.summarize:
+            return
+        if level and len(texts) == 1:
+            self._edits.foresee(self._of.editing(self.parent, [texts], self._ctx))
+        else:
+            messages = self._of.summing(self.parent, texts, self._ctx)
+            self._known.append({})
+            self._sizes.append(len(messages))
+            self.summaries(level).foresee(messages, partial(self._heard, level + 1))
 
 
 def _flat(replies: Replies[str]) -> list[str]:
@@ -394,7 +343,3 @@ def _answering(task: Task, answers: int) -> dict[str, int]:
     """The most calls that so many answers take, with the verdicts on them."""
     judging = {"judge": 2 * answers} if isinstance(task.metric, Judge) else {}
     return {"task": answers * per_row(task), **judging}
-
-
-def _task(language: str, description: str) -> str:
-    return TASK.fill(language, description=description) if description else ""

@@ -37,7 +37,7 @@ from steepest.context import Context
 from steepest.costs import Costs, per_row
 from steepest.models import Generates
 from steepest.parts.schedules import Schedule
-from steepest.parts.selection import Full, Select, ask_ahead, finalists, finalists_cost
+from steepest.parts.selection import Full, Select, ask_ahead, finalists, finalists_cost, informed
 from steepest.parts.text import ATTEMPTS, Gate, MetaPrompt, Reading, Replies, Unusable, cleaned, read_tagged
 from steepest.parts.trajectories import (
     ascending,
@@ -188,11 +188,11 @@ class OPRO:  # size: the arguments are the paper's hyper-parameters and its abla
         """One round of the paper's loop."""
         rows = self._rows(state, ctx)
         message = self.message(state, rows, ctx)
-        children: dict[int, Candidate] = {}
+        children, select = dict[int, Candidate](), informed(self.select, state.past)
         for proposal in self._propose(message, state, ctx):
             children[proposal.slot] = Candidate(proposal.value, origin="write")
-            ask_ahead(self.select, [children[proposal.slot]], rows, self.samples, ctx)
-        scored = finalists(self.select, [children[slot] for slot in sorted(children)], rows, self.keep, ctx)
+            ask_ahead(select, [children[proposal.slot]], rows, self.samples, ctx)
+        scored = finalists(select, [children[slot] for slot in sorted(children)], rows, self.keep, ctx)
         after = self._with(state, scored)
         for trial in trials(state.best, scored, after.best):
             ctx.note(trial)

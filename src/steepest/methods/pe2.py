@@ -41,7 +41,7 @@ from steepest.context import Context
 from steepest.costs import Costs, per_row
 from steepest.methods.pe2_messages import INPUT, Messages, columns
 from steepest.models import Generates
-from steepest.parts.selection import Full, Select, ask_ahead, finalists, finalists_cost, ranked
+from steepest.parts.selection import Full, Select, ask_ahead, finalists, finalists_cost, informed, ranked
 from steepest.parts.text import (
     Gate,
     Reading,
@@ -202,7 +202,8 @@ class PE2:  # size: one field per number and per ablation of the paper
         drafts = self._reason(self._open(parents, rows, ctx), ctx)
         proposals = self._write(drafts, state, ctx, gate)
         proposals += self._paraphrase([p for p in parents if not rows[p.id]], ctx, gate)
-        scored = finalists(self.select, [each.candidate for each in proposals], ctx.task.dev, self.keep, ctx)
+        select = informed(self.select, [node.scored for node in state.nodes])
+        scored = finalists(select, [each.candidate for each in proposals], ctx.task.dev, self.keep, ctx)
         summaries = {each.candidate.id: each.summary for each in proposals}
         new = [Node(each, ctx.step, summaries[each.candidate.id]) for each in scored]
         return self.State((*state.nodes, *new))
@@ -295,6 +296,7 @@ class PE2:  # size: one field per number and per ablation of the paper
     def _write(self, drafts: Iterable[Reading[Draft]], state: State, ctx: Context, gate: Gate) -> list[Proposal]:
         """4. The conversations' new prompts, and with a history their summaries."""
         task, asked, found = ctx.task, dict[int, Draft](), dict[int, Written]()
+        select = informed(self.select, [node.scored for node in state.nodes])
         replies = Replies(
             ctx,
             "optimizer",
@@ -310,7 +312,7 @@ class PE2:  # size: one field per number and per ablation of the paper
             draft = asked[reply.slot]
             child = Candidate(reply.value, (draft.parent.id,), "edit")
             found[reply.slot] = Written(draft.parent, child, draft.turns)
-            ask_ahead(self.select, [child], task.dev, self.beam * self.proposals, ctx)
+            ask_ahead(select, [child], task.dev, self.beam * self.proposals, ctx)
         written = [found[slot] for slot in sorted(found)]
         if self.step_size is not None:
             far = [w for w in written if changed_words(w.parent.text, w.child.text) > self.step_size]

@@ -47,10 +47,34 @@ class Foresees(Protocol):
         ...
 
 
+@runtime_checkable
+class Orders(Protocol):
+    """A selector that asks examples in an order of its own."""
+
+    def order(self, examples: Sequence[Example], ctx: Context) -> list[Example]:
+        """The order in which it asks them."""
+        ...
+
+
+@runtime_checkable
+class Learns(Protocol):
+    """A selector to which it matters what earlier candidates scored."""
+
+    def informed(self, known: Sequence[Scored]) -> Select:
+        """The same selector, told what earlier candidates scored."""
+        ...
+
+
+def informed(select: Select, known: Sequence[Scored]) -> Select:
+    """A selector told what earlier candidates scored, where that matters to it."""
+    return select.informed(known) if isinstance(select, Learns) else select
+
+
 def ask_ahead(select: Select, new: Sequence[Candidate], examples: Sequence[Example], most: int, ctx: Context) -> None:
     """Begin what a selection among at most so many candidates will ask of these in any case, without waiting."""
     if isinstance(select, Foresees) and new:
-        ctx.scoring(new, in_order(examples, ctx)[: select.certain(most, len(examples))])
+        order = select.order(examples, ctx) if isinstance(select, Orders) else in_order(examples, ctx)
+        ctx.scoring(new, order[: select.certain(most, len(examples))])
 
 
 def in_order(examples: Sequence[Example], ctx: Context) -> list[Example]:
@@ -62,13 +86,19 @@ class Pool:
     """Candidates under comparison: how much each was asked, what it scored, and what is left of the budget."""
 
     def __init__(
-        self, candidates: Sequence[Candidate], examples: Sequence[Example], ctx: Context, budget: int | None = None
+        self,
+        candidates: Sequence[Candidate],
+        examples: Sequence[Example],
+        ctx: Context,
+        budget: int | None = None,
+        is_ordered: bool = False,
     ) -> None:
+        """`is_ordered`: whether examples stand in the order in which they are to be asked."""
         first: dict[str, Candidate] = {}
         for candidate in candidates:
             first.setdefault(candidate.text, candidate)
         self._candidates = list(first.values())
-        self._order = in_order(examples, ctx)
+        self._order = list(examples) if is_ordered else in_order(examples, ctx)
         self._ctx = ctx
         self._scores: list[dict[str, float]] = [{} for _ in self._candidates]
         self.asked = [0 for _ in self._candidates]
@@ -83,6 +113,11 @@ class Pool:
     def arms(self) -> list[int]:
         """All candidates, by number."""
         return list(range(len(self._candidates)))
+
+    @property
+    def rows(self) -> int:
+        """How many examples there are."""
+        return len(self._order)
 
     def open(self, arm: int) -> bool:
         """Whether there is an example it was not asked."""

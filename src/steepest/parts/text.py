@@ -143,6 +143,25 @@ class Replies(Generic[T]):
         self._asked |= enumerate(prompts, start)
         self._waiting |= zip(count(start * self._n), self._batch.add(prompts, self._n))
 
+    def foresee(self, prompts: Sequence[Prompt | Gap], follow: Callable[[int, T | None], None] | None = None) -> None:
+        """Send now what will be added in any case, see `Batch.foresee`.
+
+        `follow` hears what is read from the reply to each, by place, or None where nothing can be; of a reply that
+        is asked for again it does not hear.
+        """
+
+        def heard(place: int, reply: Response) -> None:
+            assert follow
+            try:
+                value = self._read(reply)
+            except Unusable:
+                if self._attempts == 1:
+                    follow(place, None)
+                return
+            follow(place, value)
+
+        self._batch.foresee(prompts, heard if follow else None)
+
     def readings(self) -> Iterator[Reading[T]]:
         """What was read, one by one. Nothing can be added afterwards."""
         batch, waiting, usable = self._batch, sorted(self._waiting.items()), 0

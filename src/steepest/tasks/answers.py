@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import TypeVar
 
 from steepest.errors import TaskError
@@ -216,8 +217,9 @@ def _like(shape: str, mark: str) -> str:
 # -- numbers --------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=4096)
 def _gold_number(target: str) -> str | None:
-    """The number that a target is, or that it ends with after "####"."""
+    """The number that a target is, or that it ends with after "####"; a run asks for that of each row many times."""
     return numbers.whole_number(found.plain(target.rpartition("####")[2]))
 
 

@@ -128,6 +128,8 @@ def _canonical(match: re.Match[str]) -> str | None:
     """Digits, sign and point only; a fraction in lowest terms. None for digits without end."""
     if len(match[0]) > _LONGEST:
         return None
+    if match[0] == match["value"] and match[0].isdigit():
+        return str(int(match[0]))
     value = _plain_value(match["value"]) * Fraction(10) ** int(match["power"] or match["ten"] or 0)
     if match["under"]:
         value = value / int(match["under"]) + int(match["whole"] or 0)
@@ -172,6 +174,8 @@ def same_value(answer: str, gold: str, tolerance: Fraction = Fraction(0)) -> boo
     A percent sign on one of them only may also mean hundredths: 30% is 30 and is 0.3. A fraction also equals its
     rounded decimal. `tolerance` is a share of the gold value.
     """
+    if answer == gold:
+        return True
     value, right = value_of(answer), value_of(gold)
     meant = {value}
     if answer.endswith("%") != gold.endswith("%"):

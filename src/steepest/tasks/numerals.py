@@ -22,7 +22,10 @@ class Numeral:
 
 def numerals(text: str) -> list[Numeral]:
     """All numbers in words, in order of appearance."""
-    return sorted([*_english(text), *_chinese(text)], key=lambda numeral: numeral.start)
+    # Most texts hold none, and to look for the words is many times faster than to try the patterns.
+    english = list(_english(text)) if _may_hold_english(text) else []
+    chinese = [] if text.isascii() else list(_chinese(text))
+    return sorted(english + chinese, key=lambda numeral: numeral.start)
 
 
 # -- English --------------------------------------------------------------------------------------------------------
@@ -73,6 +76,18 @@ _ENGLISH = re.compile(
     rf")\b(?P<percent>\s*(?:percent\b|per\s+cent\b|%))?",
     re.IGNORECASE,
 )
+
+
+_NAMES = frozenset([*_VALUES, "hundred", *_SCALES, *_UNDER, *(f"{part}s" for part in _UNDER)])
+"""Every number in words holds one of these, as a word of its own."""
+_WORD = re.compile(r"[a-z]+")
+_FOLDED = re.compile("[\u0130\u0131\u017f]")
+"""Letters that count as i or s where case is ignored, and do not become so in lower case."""
+
+
+def _may_hold_english(text: str) -> bool:
+    """Whether a text holds any of the words that English numbers are made of."""
+    return not _NAMES.isdisjoint(_WORD.findall(text.lower())) or _FOLDED.search(text) is not None
 
 
 def _english(text: str) -> Iterator[Numeral]:
@@ -185,7 +200,7 @@ _STEP = re.compile(r"([0-9]+(?:\.[0-9]+)?)([百千]?)([万萬亿億]?)")
 
 def unmixed(text: str) -> str:
     """The text with 3万, 1.5亿 and 3万5千 as digits alone."""
-    return _MIXED.sub(_unmix, text)
+    return text if text.isascii() else _MIXED.sub(_unmix, text)
 
 
 def _unmix(match: re.Match[str]) -> str:
