@@ -196,6 +196,8 @@ class CallLog:
         remedy = "restore the file, or remove the line: only that call is made again"
         what = f"{self.path} line {number} is not a call ({remedy})"
         call: Call = read(Call, text, what, StateError)
+        if call.kind in WRITTEN and not isinstance(call.response, dict):
+            raise StateError(f"{what}: the response to {call.kind!r} is an object")
         return call
 
     def _remember(self, call: Call, size: int) -> None:

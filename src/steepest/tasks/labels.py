@@ -10,7 +10,9 @@ from itertools import pairwise
 from steepest.tasks.extract import plain
 
 _LETTER = re.compile(r"[(\[]?([A-Za-z])[)\]]?\.?")
-_WORD = r"[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
+_WORD = r"(?-i:[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])"
+"""A letter or digit of a script with spaces between words. Case is no matter here, and compiling it without regard to it
+would try every character of these ranges, for every label anew."""
 _NOT = re.compile(
     r"(?:\b(?:not|never|cannot\s+be)\s+|n't\s+)"
     r"(?:(?:a|an|the|that|this|it|is|be|think|believe|say|necessarily|logically|deductively|formally|really|actually"
