@@ -2,9 +2,9 @@
 
     python tests/hostile/fuzz.py [--inputs 1000000] [--seconds 600] [--seed 0] [--out fuzz] [--blind] [TARGET ...]
 
-Each target runs until it has read so many inputs or so many seconds have passed, in a process of its own. Prints a line
-for each: inputs, inputs a second, what was covered, different crashes; exits with 1 where anything crashed. What crashes
-belongs into tests/hostile/crashes/, named TARGET-WORDS, where the suite reads it again.
+Each target runs until it has read so many inputs or so many seconds have passed, in a process of its own. Prints a
+line for each: inputs, inputs a second, what was covered, different crashes; exits with 1 where anything crashed. What
+crashes belongs into tests/hostile/crashes/, named TARGET-WORDS, where the suite reads it again.
 """
 
 from __future__ import annotations
@@ -31,8 +31,12 @@ SLOW = 1.0
 """Seconds of processor time for one input that count as a crash."""
 HANGS = 60
 """Seconds after which an input is given up."""
-LONGEST = 1_200
-"""Bytes of an input."""
+SHORT = 256
+"""Bytes of an input, or a few more than the longest valid one has."""
+LONG = 9_000
+"""Bytes of the inputs that repeat themselves, which show what takes more time than in proportion."""
+REPEATING = 400
+"""So many of these."""
 _KEPT = 500
 
 
@@ -42,6 +46,8 @@ class Watched:
 
     target: Any
     folder: Path
+    limit: int
+    """The most inputs."""
     count: int = 0
     crashes: dict[str, bytes] = field(default_factory=dict)
 
@@ -67,12 +73,28 @@ class Watched:
         (out / "found.json").write_text(json.dumps({"count": self.count, "crashes": list(self.crashes)}))
 
 
+def length_of(target: Any) -> int:
+    """The most bytes of an input."""
+    return max(SHORT, 64 + max(map(len, target.seeds)))
+
+
+def repeating(watched: Watched, dice: random.Random, tokens: tuple[bytes, ...]) -> None:
+    """Long inputs of one to three pieces over and over, in front of, behind or instead of a valid one."""
+    for _ in range(min(REPEATING, watched.limit)):
+        seed = dice.choice(watched.target.seeds)
+        pieces = [*tokens, *(seed[at : at + 3] for at in range(0, len(seed), 7)), b" ", b"a", b"1"]
+        pattern = b"".join(dice.choice(pieces)[:40] for _ in range(dice.choice((1, 2, 3))))
+        many = (pattern * (LONG // len(pattern) + 1))[:LONG]
+        at = dice.choice((0, 1, len(seed) // 2, len(seed)))
+        watched(seed[:at] + many + seed[at:])
+
+
 def blindly(watched: Watched, given: argparse.Namespace, dice: random.Random) -> None:
     """Random changes of valid inputs, which pile up: some results are begun from again."""
     pool, end = list(watched.target.seeds), time.monotonic() + given.seconds
-    seeds = len(pool)
-    while watched.count < given.inputs and time.monotonic() < end:
-        data = watched.target.change(dice.choice(pool), dice)[:LONGEST]
+    seeds, most = len(pool), length_of(watched.target)
+    while watched.count < watched.limit and time.monotonic() < end:
+        data = watched.target.change(dice.choice(pool), dice)[:most]
         if watched(data) and dice.random() < 0.05:
             pool[dice.randrange(seeds, _KEPT) if len(pool) >= _KEPT else len(pool) :] = [data]
             del pool[_KEPT:]
@@ -84,12 +106,12 @@ def guided(watched: Watched, given: argparse.Namespace, out: Path) -> None:
     corpus = out / "corpus"
     corpus.mkdir()
     for number, seed in enumerate(watched.target.seeds):
-        (corpus / str(number)).write_bytes(seed[:LONGEST])
+        (corpus / str(number)).write_bytes(seed)
     end = time.monotonic() + given.seconds
 
     def one(data: bytes) -> None:
         watched(data)
-        if watched.count >= given.inputs or time.monotonic() > end:
+        if watched.count >= watched.limit or time.monotonic() > end:
             watched.write(out)
             # The engine says what it covered, and ends the process, once it is asked for no more.
             os.kill(os.getpid(), 10)
@@ -99,7 +121,7 @@ def guided(watched: Watched, given: argparse.Namespace, out: Path) -> None:
         changed: bytes = atheris.Mutate(data, size) if dice.random() < 0.4 else watched.target.change(data, dice)
         return changed[:size]
 
-    flags = [f"-max_len={LONGEST}", f"-timeout={HANGS}", f"-seed={given.seed + 1}", "-rss_limit_mb=0"]
+    flags = [f"-max_len={length_of(watched.target)}", f"-timeout={HANGS}", f"-seed={given.seed + 1}", "-rss_limit_mb=0"]
     flags += [f"-artifact_prefix={out}/hang-", "-handle_usr1=1", str(corpus)]
     atheris.Setup([sys.argv[0], *flags], one, custom_mutator=change)
     atheris.Fuzz()
@@ -114,11 +136,13 @@ def child(name: str, given: argparse.Namespace, out: Path) -> None:
         with atheris.instrument_imports(include=["steepest"]):
             targets = import_module("hostile.targets").TARGETS
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as place:
-        watched = Watched(targets[name], Path(place))
+        watched = Watched(targets[name], Path(place), given.inputs)
         for seed in watched.target.seeds:
             watched.target(seed, watched.folder)  # what is imported late takes its time once
+        dice = random.Random(f"{given.seed} {name}")
+        repeating(watched, dice, import_module("hostile.mutations").TOKENS)
         if given.blind:
-            blindly(watched, given, random.Random(f"{given.seed} {name}"))
+            blindly(watched, given, dice)
             watched.write(out)
         else:
             guided(watched, given, out)
@@ -142,7 +166,8 @@ def fuzzed(name: str, given: argparse.Namespace) -> tuple[int, int]:
         covered = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)", done.stderr)
         said = "{} places, {} features, {} kept".format(*covered[-1]) if covered else ""
         rate = found["count"] / wall
-        print(f"{name:<12} {found['count']:>10,} inputs {rate:>7,.0f}/s  {said:<42} {len(faults):>2} crashes", flush=True)
+        told = f"{found['count']:>10,} inputs {rate:>7,.0f}/s  {said:<42}"
+        print(f"{name:<12} {told} {len(faults):>2} crashes", flush=True)
         for number, (fault, data) in enumerate(sorted(faults.items())):
             given.out.mkdir(parents=True, exist_ok=True)
             (given.out / f"{name}-{number}").write_bytes(data)

@@ -1,4 +1,4 @@
-"""Valid inputs made invalid: bytes changed, doubled, cut, replaced by what readers stumble over; values of JSON likewise."""
+"""Valid inputs made invalid: bytes changed, doubled, cut, replaced by what readers stumble over; JSON by its values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fuzz target is: a function of bytes that may raise nothing but our own errors, and valid inputs to begin from."""
+"""What a fuzz target is: a function of bytes that may raise our own errors alone, and valid inputs to begin from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Targets: text of rows, prompts and models, which are templates, answers, tagged replies, and what is shown to people."""
+"""Targets: text of rows, prompts and models: templates, answers, tagged replies, and what is shown to people."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ TARGETS: Mapping[str, Target] = {
     "choice": Target(_judged(*_CHOICES), _OUTPUT_SEEDS),
     "free-text": Target(_judged(Text(), ExactMatch(), Contains(), F1(), RougeL(), SameSet()), _OUTPUT_SEEDS),
     **({"symbolic": Target(_judged(Math()), encoded(_ALGEBRA))} if find_spec("math_verify") else {}),
-    "inferred": Target(_inferred, encoded(("1\x002.5\x00#### 3", "(A)\x00(b)", "yes\x00No\x00YES", "red\x00green\x00red"))),
+    "inferred": Target(_inferred, encoded(("1\x002.5\x00#### 3", "(A)\x00(b)", "yes\x00No\x00YES", "red\x00green"))),
     "tags": Target(_tags, encoded(_TAGGED), (Unusable,)),
     "optimizer": Target(_optimizer, encoded(_REPLIES)),
     "shown": Target(_shown, encoded(_SHOWN)),

@@ -204,14 +204,16 @@ def _read_spec(folder: Path) -> Spec:
         )
     wanted = {field.name: data[field.name] for field in fields(Spec) if field.name in data}
     spec: Spec = codec.decode(Spec, wanted, str(path), StateError)
-    for what, kind, told in (
-        ("task", _Task, spec.task),
-        ("method: use", str, spec.method.get("use")),
-        *((f"models: {role}", _Model, model) for role, model in spec.models.items()),
-    ):
-        known = {each.name: told[each.name] for each in fields(kind) if each.name in told} if is_dataclass(kind) else told
-        codec.decode(kind, known, f"{path}: {what}", StateError)
+    codec.decode(str, spec.method.get("use"), f"{path}: method: use", StateError)
+    _check_shape(_Task, spec.task, f"{path}: task")
+    for role, model in spec.models.items():
+        _check_shape(_Model, model, f"{path}: models: {role}")
     return spec
+
+
+def _check_shape(kind: Any, told: Mapping[str, Any], what: str) -> None:
+    """StateError where what reports read of an object is missing or of another type; the rest may be anything."""
+    codec.decode(kind, {each.name: told[each.name] for each in fields(kind) if each.name in told}, what, StateError)
 
 
 def _read_rows(path: Path) -> Iterator[HeldOut]:
@@ -250,7 +252,7 @@ def _sound(value: Any, what: str) -> Any:
     elif isinstance(value, int | float):
         if abs(value) > _MOST or (isinstance(value, int) and value < 0):
             raise StateError(f"{what}: a number of a run lies below {_MOST:.0e}, got {codec.shortened(value)}")
-    elif isinstance(value, Usage | StepRecord | Result | HeldOut) or is_dataclass(value):
+    elif is_dataclass(value):
         for field in fields(value):
             # A state is the method's own, and trials are shown as they are.
             if field.name not in ("state", "trials", "seed", "difference"):
