@@ -31,7 +31,7 @@ def made(python: Path) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Failed(last_line(done.stderr))
-    return done.stdout
+    return done.stdout.replace(ROOT.as_uri(), "file:///")  # where this checkout happens to be
 
 
 def write(python: Path, path: Path) -> None:

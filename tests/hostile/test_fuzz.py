@@ -43,7 +43,9 @@ def test_whatever_comes_is_read_or_refused(name: str, folder: Path, data: bytes,
 
 @pytest.mark.parametrize("path", CRASHES, ids=lambda path: path.name)
 def test_what_crashed_once_is_read_or_refused(path: Path, folder: Path) -> None:
-    name = max((name for name in TARGETS if path.name.startswith(name)), key=len)
+    name = max((name for name in TARGETS if path.name.startswith(name)), key=len, default="")
+    if not name:
+        pytest.skip("needs a library that is not installed")
     began = time.process_time()
     TARGETS[name](path.read_bytes(), folder)
     assert time.process_time() - began < 5
