@@ -103,6 +103,9 @@ class CallLog:
         self._unanswered: set[str] = set()
         self._end = 0
         """Where the next line begins."""
+        if path.is_symlink():
+            # What came with a folder of someone else would have another file cut off, or written into.
+            raise StateError(f"a journal is a file in its folder, got a link, {path}; put the file itself there")
         if path.exists():
             self._load()
         self._file = path.open("ab", buffering=0)

@@ -196,6 +196,7 @@ class RunFolder:
         path = self.path / name
         draft = path.with_name(path.name + ".tmp")
         try:
+            draft.unlink(missing_ok=True)  # a link that came with the folder would lead the text elsewhere
             draft.write_text(text, encoding="utf-8", newline="\n")
             os.replace(draft, path)
         except OSError as refused:

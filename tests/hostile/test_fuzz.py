@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hostile.mutations import TOKENS, mutated
+from hostile.mutations import TOKENS
 from hostile.targets import TARGETS
 
 CRASHES = sorted((Path(__file__).parent / "crashes").iterdir())
@@ -38,7 +38,7 @@ def test_valid_inputs_are_read(name: str, folder: Path) -> None:
 def test_whatever_comes_is_read_or_refused(name: str, folder: Path, data: bytes, number: int) -> None:
     target, dice = TARGETS[name], Random(number)
     target(data, folder)
-    target(mutated(dice.choice(target.seeds), dice)[:2_000], folder)
+    target(target.change(dice.choice(target.seeds), dice)[:2_000], folder)
 
 
 @pytest.mark.parametrize("path", CRASHES, ids=lambda path: path.name)

@@ -222,3 +222,16 @@ def test_a_list_in_anothers_hands_is_none(tmp_path: Path, monkeypatch: pytest.Mo
     assert trust.is_trusted(b"x")
     os.chown(tmp_path / "steepest" / "trusted", 1234, 1234)
     assert not trust.is_trusted(b"x")
+
+
+@pytest.mark.parametrize("name", [".lock", "calls.jsonl", "report.html", "report.html.tmp", "result.json.tmp"])
+def test_links_in_a_folder_lead_no_writing_elsewhere(shell: Shell, name: str) -> None:
+    assert shell.run("--steps", "1").code == 0
+    (run,) = shell.runs
+    victim = shell.folder / "victim"
+    victim.write_text("precious\nhalf a line")
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to(victim)
+    for arguments in (("report", run), ("resume", run, "--steps", "2"), ("export", run, "--to", "json")):
+        assert shell(*arguments).code in (0, 2)
+    assert victim.read_text() == "precious\nhalf a line"
