@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ def subject_of(folder: Path, which: str = "best", split: str = "dev", to_ask: bo
     run = RunFolder(folder)
     info = run.info()
     if to_ask:
-        run.own_models(info.models)
+        info = replace(info, models=run.own_models(info.models))
     return Subject(prompt, which, turns_of(source.task.template, prompt), source, source.rows(split), info, tables)
 
 

@@ -35,7 +35,9 @@ def _held(service: str, user: str) -> str:
     try:
         key = keyring.get_password(service, user)
     except importlib.import_module("keyring.errors").KeyringError as refused:
-        raise ModelError(f"the keyring must be open, got {type(refused).__name__}; unlock it, or use a variable") from None
+        raise ModelError(
+            f"the keyring must be open, got {type(refused).__name__}; unlock it, or use a variable"
+        ) from None
     if not (key or "").strip():
         raise ModelError(
             f"the keyring must hold the key that is named, got none for {user!r} of {service!r}; put it there: "
