@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from steepest import trust
+from steepest import trusting
 from steepest.engine import Run
 from steepest.errors import ModelError, StateError
 from steepest.events import Event, JournalRepaired, RunStarted
@@ -232,7 +232,7 @@ def edited(name: str, change: Callable[[Any], None]) -> Callable[[Path], None]:
         change(data)
         (path / name).write_text(json.dumps(data))
         if name == "run.json":
-            trust.remember((path / name).read_bytes(), data)  # of a user who knows what was changed
+            trusting.remember((path / name).read_bytes(), data)  # of a user who knows what was changed
 
     return spoil
 

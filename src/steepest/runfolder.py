@@ -21,7 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from steepest import codec, trust
+from steepest import codec, trusting
 from steepest._version import __version__
 from steepest.context import FAIL_ON
 from steepest.errors import StateError
@@ -115,7 +115,7 @@ class RunFolder:
         told = codec.encode(info)
         text = _written(told)
         # Before the file is there: a run that was cut off here goes on without questions.
-        trust.remember(text.encode(), told)
+        trusting.remember(text.encode(), told)
         self._replace("run.json", text)
 
     def info(self) -> RunInfo:
@@ -124,18 +124,18 @@ class RunFolder:
 
     def own_info(self, roles: Container[str]) -> RunInfo:
         """The same, to run the code that it names, and to open the models of `roles`. StateError where the user is not
-        known to have named all of that, see `trust`.
+        known to have named all of that, see `trusting`.
         """
         told = self.told()
         info = self._info(told.json)
-        trust.check(self.path, told.data, told.json, trust.named({**told.json, "models": _of(roles, told)}))
+        trusting.check(self.path, told.data, told.json, trusting.named({**told.json, "models": _of(roles, told)}))
         return info
 
     def own_models(self, roles: Container[str]) -> dict[str, ModelInfo]:
         """The models of `roles`, as far as there are any, to be opened; StateError likewise."""
         told = self.told()
         info = self._info(told.json)
-        trust.check(self.path, told.data, told.json, trust.named({"models": _of(roles, told)}))
+        trusting.check(self.path, told.data, told.json, trusting.named({"models": _of(roles, told)}))
         return {role: model for role, model in info.models.items() if role in roles}
 
     def told(self) -> Told:

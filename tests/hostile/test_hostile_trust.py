@@ -15,7 +15,7 @@ import steepest
 from cli.commands import METHOD, Said, Shell, toy_rows, write_rows
 from hostile.test_hostile_code import EVIL
 from models.endpoint.stub import running, said
-from steepest import trust
+from steepest import trusting
 from steepest.errors import StateError
 
 MINE = "def answer(request):\n    return 'x'\ndef score(example, output):\n    return float(len(output) % 2)\n"
@@ -116,7 +116,7 @@ def test_a_server_that_a_strangers_run_names_is_not_asked(shell: Shell, monkeypa
             if command in ("resume", "eval", "verify"):
                 assert done.code == 2 and name in done.err, (command, done.err)
         assert not server.asked
-        named = trust.named(json.loads((run / "run.json").read_text()))
+        named = trusting.named(json.loads((run / "run.json").read_text()))
         assert shell("trust", run, *named).code == 0
         assert "steepest trust" not in shell("eval", run).err
         assert server.asked and server.asked[0].authorization == "Bearer sk-planted-9f8e7d6c5b4a39281706"
@@ -128,7 +128,7 @@ def test_trusting_is_naming_all_of_it(shell: Shell, evil: Path) -> None:
     changed(run, metric={"use": f"{evil}:score"})
     listed = shell("trust", run)
     assert listed.code == 0 and f"{evil}:score" in listed.out and "not trusted" in listed.out
-    names = trust.named(json.loads((run / "run.json").read_text()))
+    names = trusting.named(json.loads((run / "run.json").read_text()))
     assert len(names) == 4
     for given in (names[:1], names[1:], (*names, "more:so"), ("yes",)):
         refused = shell("trust", run, *given)
@@ -146,7 +146,7 @@ def test_code_inside_the_folder_is_refused_even_then(shell: Shell) -> None:
     run = finished(shell)
     (run / "evil.py").write_text(EVIL)
     changed(run, metric={"use": f"{run}/evil.py:score"})
-    names = trust.named(json.loads((run / "run.json").read_text()))
+    names = trusting.named(json.loads((run / "run.json").read_text()))
     assert shell("trust", run, *names).code == 0
     assert "full path outside of it" in shell("resume", run, "--steps", "2").err
     assert not ran(run / "evil.py")
@@ -161,7 +161,7 @@ def test_the_list_is_the_users_own(shell: Shell) -> None:
         before = stat.S_IMODE(path.stat().st_mode)
         path.chmod(mode)
         assert "steepest trust" in shell("eval", run).err
-        names = trust.named(json.loads((run / "run.json").read_text()))
+        names = trusting.named(json.loads((run / "run.json").read_text()))
         assert "where nobody else can write" in shell("trust", run, *names).err
         path.chmod(before)
     assert shell("eval", run).code == 0
@@ -173,7 +173,7 @@ def test_where_nothing_can_be_kept_a_run_still_ends(shell: Shell, monkeypatch: p
     run = finished(shell)
     refused = shell("resume", run, "--steps", "2")
     assert refused.code == 2 and "steepest trust" in refused.err
-    names = trust.named(json.loads((run / "run.json").read_text()))
+    names = trusting.named(json.loads((run / "run.json").read_text()))
     assert "XDG_STATE_HOME" in shell("trust", run, *names).err
 
 
@@ -200,7 +200,7 @@ def test_where_nothing_can_be_kept_a_run_still_ends(shell: Shell, monkeypatch: p
     ],
 )
 def test_what_is_named(told: dict[str, Any], names: tuple[str, ...]) -> None:
-    assert trust.named(told) == names
+    assert trusting.named(told) == names
 
 
 def test_a_folder_that_names_nothing_needs_no_trust(shell: Shell) -> None:
@@ -218,10 +218,10 @@ def test_a_list_in_anothers_hands_is_none(tmp_path: Path, monkeypatch: pytest.Mo
     if not hasattr(os, "getuid") or os.getuid() != 0:
         pytest.skip("only root can give files away")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    trust.remember(b"x", {"task": {"metric": {"use": "a:b"}}})
-    assert trust.is_trusted(b"x")
+    trusting.remember(b"x", {"task": {"metric": {"use": "a:b"}}})
+    assert trusting.is_trusted(b"x")
     os.chown(tmp_path / "steepest" / "trusted", 1234, 1234)
-    assert not trust.is_trusted(b"x")
+    assert not trusting.is_trusted(b"x")
 
 
 @pytest.mark.parametrize("name", [".lock", "calls.jsonl", "report.html", "report.html.tmp", "result.json.tmp"])

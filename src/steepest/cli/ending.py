@@ -52,7 +52,7 @@ def told(folder: Path, as_json: bool) -> Iterator[None]:
 
 
 def code_of(folder: Path) -> Sequence[str]:
-    """Files of code that a run names, in the order in which it does; going on with it runs them, see `trust`."""
+    """Files of code that a run names, in the order in which it does; going on with it runs them, see `trusting`."""
     run = RunFolder(folder)
     info = run.info()
     named = [info.method, [[model.name, model.options] for model in info.models.values()], info.task.metric]

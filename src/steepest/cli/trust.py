@@ -21,18 +21,18 @@ def command(
     """
     import shlex
 
-    from steepest import trust
+    from steepest import trusting
     from steepest.reporting.text import clean
     from steepest.runfolder import RunFolder
 
     told = RunFolder(folder).told()
-    named = trust.named(told.json)
+    named = trusting.named(told.json)
     if not named:
         typer.echo("names no code of its own and no server; there is nothing to trust")
     elif name:
-        trust.allow(folder, told.data, named, name)
+        trusting.allow(folder, told.data, named, name)
         typer.echo("trusted")
-    elif trust.is_trusted(told.data):
+    elif trusting.is_trusted(told.data):
         typer.echo(clean(f"trusted, names {', '.join(named)}"))
     else:
         for each in named:

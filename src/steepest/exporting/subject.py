@@ -94,7 +94,7 @@ def _scores(rows: Sequence[HeldOut], which: str) -> Mapping[str, float]:
 def subject_of(folder: Path, which: str = "best", split: str = "dev", to_ask: bool = False) -> Subject:
     """The best prompt of a run, so far if it is unfinished, or the one it began with. Raises StateError, SpecError.
 
-    Where its models are to be asked and its metric used, `to_ask`, the user must have named them, see `trust`.
+    Where its models are to be asked and its metric used, `to_ask`, the user must have named them, see `trusting`.
     """
     for what, known, got in (("prompt", WHICH, which), ("split of held rows", HELD, split)):
         if got not in known:
