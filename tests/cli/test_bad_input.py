@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from commands import METHOD, MODEL, Shell, toy_rows, write_rows
 
+from steepest import trusting
+
 
 def refused(shell: Shell, message: str, *arguments: str | Path) -> None:
     before = {path: path.read_bytes() for path in shell.folder.rglob("*") if path.is_file()}
@@ -141,6 +143,7 @@ def test_prompt_longer_than_the_context_is_refused(shell: Shell) -> None:
 
 
 WORDS = """
+from steepest import trusting
 from steepest.errors import ModelError
 class Words:
     id, vocabulary, context = "words", ("one", "two", "Answer", "the", "question."), 1000
