@@ -70,12 +70,12 @@ $(BIN)/python:
 	@touch $@
 
 .stamp-fuzz: .stamp-exports
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev,data,hf,metrics,exports,quantize,fuzz]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev,data,hf,metrics,exports,quantize,keyring,fuzz]'
 	@touch $@
 
 # The programs that prompts are exported to, 0.7 GB, run in the tests; with them come the libraries of other extras.
 .stamp-exports: .stamp-dev
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev,data,hf,metrics,exports,quantize]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev,data,hf,metrics,exports,quantize,keyring]'
 	@touch $@
 
 clean:

@@ -14,6 +14,7 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -114,7 +115,7 @@ def guided(watched: Watched, given: argparse.Namespace, out: Path) -> None:
         if watched.count >= watched.limit or time.monotonic() > end:
             watched.write(out)
             # The engine says what it covered, and ends the process, once it is asked for no more.
-            os.kill(os.getpid(), 10)
+            os.kill(os.getpid(), signal.SIGUSR1)
 
     def change(data: bytes, size: int, seed: int) -> bytes:
         dice = random.Random(seed)
