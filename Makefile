@@ -1,8 +1,10 @@
 # make demo    set everything up and watch GReaTer improve a prompt
 # make test    lint, types and tests
 # make test-fast   the unit tests without the slow ones
-# make fuzz        random mutations of valid inputs
+# make fuzz        every reader with up to a million inputs, guided by coverage: hours, see docs/reliability.md
 # make test-faults runs of every method killed hundreds of times, and resumed
+# make audit   known vulnerabilities of the pinned packages; says so where they could not be looked up
+# make sbom    bills of materials, CycloneDX: sbom-core.json, sbom.json
 # make model   train the bundled model again, from nothing
 # make bench   the small benchmarks
 
@@ -14,7 +16,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-fast lint types test-faults fuzz model bench clean
+.PHONY: demo test test-fast lint types test-faults fuzz audit sbom model bench clean
 
 demo: .stamp-local
 	$(BIN)/steepest run greater --task arithmetic
@@ -25,8 +27,15 @@ test: lint types .stamp-exports
 test-fast: .stamp-dev
 	$(BIN)/python -m pytest -m "not slow"
 
-fuzz: .stamp-dev
-	$(BIN)/python tests/hostile/fuzz.py --seconds 40
+fuzz: .stamp-fuzz
+	PYTHONPATH=tests $(BIN)/python tests/hostile/fuzz.py $(FUZZ)
+
+# Flags such as --may-be-offline, for those who must go on without a network.
+audit: $(BIN)/python
+	$(BIN)/python .ci/audit.py $(AUDIT)
+
+sbom: $(BIN)/python
+	$(BIN)/python .ci/sbom.py $(AUDIT)
 
 test-faults: .stamp-dev
 	PYTHONPATH=tests $(BIN)/python tests/faults/fault_sweep.py --kills 40 --full-disks 10
@@ -60,10 +69,14 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev]'
 	@touch $@
 
+.stamp-fuzz: .stamp-exports
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev,data,hf,metrics,exports,quantize,ray,keyring,fuzz]'
+	@touch $@
+
 # The programs that prompts are exported to, 0.7 GB, run in the tests; with them come the libraries of other extras.
 .stamp-exports: .stamp-dev
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev,data,hf,metrics,exports,quantize,ray]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev,data,hf,metrics,exports,quantize,ray,keyring]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .stamp-local .stamp-dev .stamp-exports .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-audit .stamp-local .stamp-dev .stamp-exports .stamp-fuzz .mypy_cache .ruff_cache .pytest_cache

@@ -1,7 +1,10 @@
-"""One thread that does not spin, and no network: set before torch is imported anywhere. One Ray for all tests of it."""
+"""One thread that does not spin, no network, and a list of trusted runs of the tests' own: set before torch is imported
+anywhere. One Ray for all tests of it.
+"""
 
 import gc
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -13,6 +16,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["HF_HUB_OFFLINE"] = "1"
+_STATE = tempfile.TemporaryDirectory()
+os.environ["XDG_STATE_HOME"] = _STATE.name
 
 
 @pytest.fixture(scope="session")

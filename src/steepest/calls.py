@@ -103,6 +103,9 @@ class CallLog:
         self._unanswered: set[str] = set()
         self._end = 0
         """Where the next line begins."""
+        if path.is_symlink():
+            # What came with a folder of someone else would have another file cut off, or written into.
+            raise StateError(f"a journal is a file in its folder, got a link, {path}; put the file itself there")
         if path.exists():
             self._load()
         self._file = path.open("ab", buffering=0)
@@ -196,6 +199,8 @@ class CallLog:
         remedy = "restore the file, or remove the line: only that call is made again"
         what = f"{self.path} line {number} is not a call ({remedy})"
         call: Call = read(Call, text, what, StateError)
+        if call.kind in WRITTEN and not isinstance(call.response, dict):
+            raise StateError(f"{what}: the response to {call.kind!r} is an object")
         return call
 
     def _remember(self, call: Call, size: int) -> None:

@@ -134,9 +134,13 @@ def _sentence(refused: ValidationError, strict: bool = False) -> str:
     rule = problem["msg"][0].lower() + problem["msg"][1:]
     if problem["type"] == "json_invalid":
         return rule
-    value = repr(problem["input"])
-    shown = value if len(value) <= 80 else value[:77] + "..."
-    return f"{place or 'the value'}: {rule.removeprefix('input ')}, got {shown}"
+    return f"{place or 'the value'}: {rule.removeprefix('input ')}, got {shortened(problem['input'])}"
+
+
+def shortened(value: object) -> str:
+    """A value as it is written, or the beginning of that."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _place(location: Iterable[str | int]) -> str:

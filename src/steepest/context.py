@@ -275,8 +275,9 @@ class Context:
         return replace(request, seed=seed)
 
     def _answered(self, answered: int, batch: int) -> None:
-        said = dict.fromkeys(model.status for model in self._world.models.values() if isinstance(model, Tells))
-        self._world.tell(CallsAnswered(self.step, self._phase, answered, batch, self.usage, "; ".join(filter(None, said))))
+        told = [model.status for model in self._world.models.values() if isinstance(model, Tells)]
+        status = "; ".join(dict.fromkeys(filter(None, told)))
+        self._world.tell(CallsAnswered(self.step, self._phase, answered, batch, self.usage, status))
 
 
 def checked_share(fail_on: float) -> float:

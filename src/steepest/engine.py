@@ -95,10 +95,11 @@ class Run:
         folder = RunFolder(path)
         info = folder.info()
         refuse_carried([info.method, [[each.name, each.options] for each in info.models.values()]], path)
+        info = folder.own_info({*info.models} - {*(models or {})})
         method = _method_of(info, path)
         with _claimed(folder):
             audience = Audience(observers)
-            source, records = restore_task(path), folder.steps(method.State)
+            source, records = restore_task(path, to_score=True), folder.steps(method.State)
             roles = _models_of(info, models or {}, options or {}, path)
             limits = Limits(**{**_given(info.limits), **_given(limits)})
             check_prices({role: Opened(info.models[role].name, roles[role]) for role in roles}, info.prices, limits)

@@ -29,6 +29,8 @@ _NONE = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 if sys.platform == "win32":
     import msvcrt
 
+    _NO_LINK = 0
+
     def _lock(file: IO[bytes]) -> None:
         # Windows keeps others from reading what is locked, so that is a byte behind all that is written.
         file.seek(1 << 30)
@@ -36,6 +38,9 @@ if sys.platform == "win32":
         file.seek(0)
 else:
     import fcntl
+
+    _NO_LINK = os.O_NOFOLLOW
+    """A link that came with a folder would have another file emptied."""
 
     def _lock(file: IO[bytes]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,7 +67,7 @@ class Lock:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             # A file that is not there is made; what another one wrote into it is kept until the lock is ours.
-            file = os.fdopen(os.open(self.folder / FILE, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+            file = os.fdopen(os.open(self.folder / FILE, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o666), "r+b", buffering=0)
         except OSError as refused:
             raise StateError(
                 f"a run needs a folder that can be made and written, got {self.folder} ({refused.strerror}); "

@@ -15,13 +15,13 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from steepest import codec
+from steepest import codec, trusting
 from steepest._version import __version__
 from steepest.context import FAIL_ON
 from steepest.errors import StateError
@@ -74,6 +74,14 @@ class RunInfo:
     """Share of a batch that may go unanswered."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A run.json as it stands in its file, and what it says."""
+
+    data: bytes
+    json: codec.JSON
+
+
 class RunFolder:
     """Reads and writes one run folder. Files appear whole or not at all."""
 
@@ -104,14 +112,42 @@ class RunFolder:
             raise _unwritable(self.path, refused) from None
         for name in SPLITS:
             self.write_lines(f"data/{name}.jsonl", splits[name])
-        self.write("run.json", info)
+        told = codec.encode(info)
+        text = _written(told)
+        # Before the file is there: a run that was cut off here goes on without questions.
+        trusting.remember(text.encode(), told)
+        self._replace("run.json", text)
 
     def info(self) -> RunInfo:
         """The content of run.json; StateError if it cannot be read or has another format."""
+        return self._info(self.told().json)
+
+    def own_info(self, roles: Container[str]) -> RunInfo:
+        """The same, to run the code that it names, and to open the models of `roles`. StateError where the user is not
+        known to have named all of that, see `trusting`.
+        """
+        told = self.told()
+        info = self._info(told.json)
+        trusting.check(self.path, told.data, told.json, trusting.named({**told.json, "models": _of(roles, told)}))
+        return info
+
+    def own_models(self, roles: Container[str]) -> dict[str, ModelInfo]:
+        """The models of `roles`, as far as there are any, to be opened; StateError likewise."""
+        told = self.told()
+        info = self._info(told.json)
+        trusting.check(self.path, told.data, told.json, trusting.named({"models": _of(roles, told)}))
+        return {role: model for role, model in info.models.items() if role in roles}
+
+    def told(self) -> Told:
+        """The content of run.json as it stands; StateError where there is none."""
         path = self.path / "run.json"
         if not path.is_file():
             raise StateError(f"a run folder holds run.json, and {self.path} does not; correct the path")
-        data = self._load(path)
+        text = self._text(path)
+        return Told(text.encode(), self._parsed(path, text))
+
+    def _info(self, data: codec.JSON) -> RunInfo:
+        path = self.path / "run.json"
         found = data.get("format") if isinstance(data, dict) else None
         if found != FORMAT:
             raise StateError(
@@ -150,7 +186,7 @@ class RunFolder:
 
     def write(self, name: str, value: object) -> None:
         """Write a JSON file."""
-        self._replace(name, json.dumps(codec.encode(value), ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+        self._replace(name, _written(codec.encode(value)))
 
     def write_lines(self, name: str, values: Iterable[object]) -> None:
         """Write a JSON-lines file."""
@@ -160,7 +196,8 @@ class RunFolder:
         path = self.path / name
         draft = path.with_name(path.name + ".tmp")
         try:
-            draft.write_text(text, encoding="utf-8")
+            draft.unlink(missing_ok=True)  # a link that came with the folder would lead the text elsewhere
+            draft.write_text(text, encoding="utf-8", newline="\n")
             os.replace(draft, path)
         except OSError as refused:
             raise _unwritable(path, refused) from None
@@ -173,16 +210,27 @@ class RunFolder:
         return False
 
     def _load(self, path: Path) -> codec.JSON:
+        return self._parsed(path, self._text(path))
+
+    def _parsed(self, path: Path, text: str) -> codec.JSON:
         try:
-            return json.loads(self._text(path))
+            return json.loads(text)
         except (ValueError, RecursionError) as garbled:
             raise StateError(f"{path} is not JSON ({garbled}); restore the file or start a new run") from None
 
     def _text(self, path: Path) -> str:
         try:
-            return path.read_text(encoding="utf-8")
+            return path.read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as unreadable:
             raise StateError(f"{path} cannot be read ({unreadable}); restore the file") from unreadable
+
+
+def _of(roles: Container[str], told: Told) -> codec.JSON:
+    return {role: model for role, model in told.json["models"].items() if role in roles}
+
+
+def _written(data: codec.JSON) -> str:
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
 def _unwritable(path: Path, refused: OSError) -> StateError:

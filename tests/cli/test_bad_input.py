@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from commands import METHOD, MODEL, Shell, toy_rows, write_rows
 
+from steepest import trusting
+
 
 def refused(shell: Shell, message: str, *arguments: str | Path) -> None:
     before = {path: path.read_bytes() for path in shell.folder.rglob("*") if path.is_file()}
@@ -110,7 +112,9 @@ def test_bad_commands_are_refused(shell: Shell, arguments: tuple[str, ...], mess
 def test_run_folder_of_another_version_is_refused(shell: Shell, changed: dict[str, object], message: str) -> None:
     shell.run("--steps", "0")
     path = shell.runs[0] / "run.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    told = json.loads(path.read_text()) | changed
+    path.write_text(json.dumps(told))
+    trusting.remember(path.read_bytes(), told)  # of a user who knows what was changed
     refused(shell, message, "resume", shell.runs[0], "--steps", "1")
 
 
@@ -139,6 +143,7 @@ def test_prompt_longer_than_the_context_is_refused(shell: Shell) -> None:
 
 
 WORDS = """
+from steepest import trusting
 from steepest.errors import ModelError
 class Words:
     id, vocabulary, context = "words", ("one", "two", "Answer", "the", "question."), 1000

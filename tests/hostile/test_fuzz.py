@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hostile.mutations import TOKENS, mutated
+from hostile.mutations import TOKENS
 from hostile.targets import TARGETS
 
 CRASHES = sorted((Path(__file__).parent / "crashes").iterdir())
@@ -38,12 +38,14 @@ def test_valid_inputs_are_read(name: str, folder: Path) -> None:
 def test_whatever_comes_is_read_or_refused(name: str, folder: Path, data: bytes, number: int) -> None:
     target, dice = TARGETS[name], Random(number)
     target(data, folder)
-    target(mutated(dice.choice(target.seeds), dice)[:2_000], folder)
+    target(target.change(dice.choice(target.seeds), dice)[:2_000], folder)
 
 
 @pytest.mark.parametrize("path", CRASHES, ids=lambda path: path.name)
 def test_what_crashed_once_is_read_or_refused(path: Path, folder: Path) -> None:
-    name = max((name for name in TARGETS if path.name.startswith(name)), key=len)
+    name = max((name for name in TARGETS if path.name.startswith(name)), key=len, default="")
+    if not name:
+        pytest.skip("needs a library that is not installed")
     began = time.process_time()
     TARGETS[name](path.read_bytes(), folder)
     assert time.process_time() - began < 5

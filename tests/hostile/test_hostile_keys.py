@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,3 +131,52 @@ def test_a_crash_shows_no_key(shell: Shell, stub: Stub) -> None:
     assert KEY[:16] not in done.stdout + done.stderr
     (run,) = shell.runs
     assert KEY not in json.dumps([path.read_text() for path in run.rglob("*.json*")])
+
+
+@pytest.fixture
+def ring() -> Iterator[None]:
+    """A keyring of the test's own, with the key in it."""
+    keyring, keys = pytest.importorskip("keyring"), import_module("steepest.models.endpoint.keys")
+    before = keyring.get_keyring()
+
+    class Ring(import_module("keyring.backend").KeyringBackend):  # type: ignore[misc]
+        priority = 1
+
+        def get_password(self, service: str, user: str) -> str | None:
+            return KEY if (service, user) == ("servers", "me") else None
+
+        def set_password(self, service: str, user: str, key: str) -> None:
+            raise NotImplementedError
+
+    keyring.set_keyring(Ring())
+    yield
+    keyring.set_keyring(before)
+    keys._held.cache_clear()
+
+
+@pytest.mark.usefixtures("ring")
+def test_a_key_of_the_keyring_goes_to_the_server_alone(
+    shell: Shell, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    monkeypatch.delenv("OTHER_KEY")
+    model = ("--model", f"openai:m@{stub.url}", "--option", "key_env=keyring:servers/me")
+    calls = [shell("run", "opro", *shell.rows, *model, "--set", "preset=small", "--calls", "150")]
+    (run,) = shell.runs
+    calls += [shell("resume", run, "--calls", "200"), shell("report", run), shell("show", run), shell("eval", run)]
+    assert {asked.authorization for asked in stub.asked} == {f"Bearer {KEY}"}
+    assert not any(KEY[:16] in each.out + each.err for each in calls)
+    assert (run / "calls.jsonl").stat().st_size > 1000 and "keyring:servers/me" in (run / "run.json").read_text()
+    assert not holders(shell.folder)
+    missing = shell("eval", *shell.rows, *model[:2], "--option", "key_env=keyring:servers/you")
+    assert missing.code == 2 and "keyring set servers you" in missing.err
+
+
+@pytest.mark.usefixtures("ring")
+@pytest.mark.parametrize("script", [refusing, rejecting])
+def test_errors_do_not_repeat_a_key_of_the_keyring(shell: Shell, script: Any) -> None:
+    with running(script) as server:
+        model = ("--model", f"openai:m@{server.url}", "--option", "key_env=keyring:servers/me")
+        refused = shell("eval", *shell.rows, *model)
+        assert refused.code == 2 and KEY[:16] not in refused.out + refused.err
+    assert not holders(shell.folder)

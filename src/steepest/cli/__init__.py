@@ -12,7 +12,7 @@ from steepest._version import __version__
 from steepest.errors import SteepestError
 from steepest.reporting.text import clean
 
-COMMANDS = ("run", "resume", "eval", "report", "diagnose", "compare", "transfer", "export", "list", "show")
+COMMANDS = ("run", "resume", "trust", "eval", "report", "diagnose", "compare", "transfer", "export", "list", "show")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

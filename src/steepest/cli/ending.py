@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from steepest.errors import BudgetSpent, ModelError
-from steepest.objects import files_named
+from steepest.objects import files_named, refuse_carried
 from steepest.reporting import words
 from steepest.reporting.difference import difference
 from steepest.reporting.read import Tables, read_run
@@ -52,10 +52,13 @@ def told(folder: Path, as_json: bool) -> Iterator[None]:
 
 
 def code_of(folder: Path) -> Sequence[str]:
-    """Files of code that a run names, in the order in which it does; going on with it runs them."""
-    info = RunFolder(folder).info()
-    models = [[model.name, model.options] for model in info.models.values()]
-    return list(dict.fromkeys(files_named([info.method, models, info.task.metric])))
+    """Files of code that a run names, in the order in which it does; going on with it runs them, see `trusting`."""
+    run = RunFolder(folder)
+    info = run.info()
+    named = [info.method, [[model.name, model.options] for model in info.models.values()], info.task.metric]
+    refuse_carried(named, folder)
+    run.own_info(info.models)
+    return list(dict.fromkeys(files_named(named)))
 
 
 def say_result(folder: Path) -> None:

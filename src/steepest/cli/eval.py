@@ -65,6 +65,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     from steepest.objects import refuse_carried
     from steepest.reporting.read import read_run
     from steepest.roles import open_models
+    from steepest.runfolder import RunFolder
 
     columns: dict[str, Any] = {"input": input, "target": target, "id": id, "layout": layout, "answer": answer}
     columns |= {"criteria": criteria, "description": description, "language": language, "max_tokens": max_tokens}
@@ -75,12 +76,13 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
         prompt = best_prompt(tables)
     source = from_options(str(folder) if alone else task, data, columns, prompt)
     options, named = options_of(spread(option, replicas, ray_address)), {"task": model, "judge": judge}
-    if tables and folder:
-        refuse_carried([[each["name"], each["options"]] for each in tables.spec.models.values()], folder)
-    for role, recorded in tables.spec.models.items() if tables else ():
-        if role in named and named[role] is None and (role == "task" or alone):
-            own = {name if role == "task" else f"{role}.{name}": value for name, value in recorded["options"].items()}
-            named[role], options = str(recorded["name"]), {**own, **options}
+    if folder:
+        run = RunFolder(folder)
+        refuse_carried([[each.name, each.options] for each in run.info().models.values()], folder)
+        missing = {role for role, given in named.items() if given is None and (role == "task" or alone)}
+        for role, each in run.own_models(missing).items():
+            own = {name if role == "task" else f"{role}.{name}": value for name, value in each.options.items()}
+            named[role], options = each.name, {**own, **options}
     models = open_models({**named, "task": named["task"] or "bundled"}, options)
     measured = measure(source.task.seeds[0], source, split, models)
     if json:

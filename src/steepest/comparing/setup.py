@@ -117,6 +117,7 @@ def read_setup(out: Path) -> Setup:
 def write(path: Path, content: codec.JSON) -> None:
     """Write a JSON file, whole or not at all."""
     draft = path.with_name(f"{path.name}.tmp")
+    draft.unlink(missing_ok=True)  # a link that came with the folder would lead the text elsewhere
     draft.write_text(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n", "utf-8")
     os.replace(draft, path)
 

@@ -18,13 +18,13 @@ from steepest.finishing import compare, estimate
 from steepest.ledger import UNLIMITED, Ledger
 from steepest.lock import Lock
 from steepest.models.opening import Opened
-from steepest.objects import refuse_carried
 from steepest.reporting import matrix
 from steepest.reporting.comparison import CELLS
 from steepest.reporting.matrix import Carried, Entry, Transfer
 from steepest.reporting.ranking import holm
 from steepest.reporting.read import Tables, read_run
 from steepest.roles import cast, open_models
+from steepest.runfolder import RunFolder
 from steepest.tasks.judge import Judge
 from steepest.tasks.source import SPLITS, TaskSource, restore_task
 from steepest.types import Candidate, Example, Scored, Usage
@@ -200,7 +200,7 @@ def _origin(folder: Path) -> _Origin:
     tables = read_run(folder)
     if tables.result is None:
         raise StateError(f"a prompt is carried from a finished run, got {folder}, which has no result; resume it")
-    source = restore_task(folder)
+    source = restore_task(folder, to_score=True)
     return _Origin(tables, source, ground_of(source).digest)
 
 
@@ -221,12 +221,16 @@ def _world(origin: _Origin, opened: Opened, judge: Any, options: Mapping[str, An
     task = origin.source.task
     players = {"task": opened}
     if isinstance(task.metric, Judge):
-        recorded = origin.tables.spec.models.get("judge", origin.tables.spec.models["task"])
-        refuse_carried(recorded["options"], origin.tables.folder)
-        own = {"task": judge or recorded["name"]}
-        players["judge"] = open_models(own, options if judge else recorded["options"])["task"]
+        players["judge"] = open_models({"task": judge}, options)["task"] if judge else _own_judge(origin.tables.folder)
     roles = {role: each.model for role, each in cast((), task, players).items()}
     return World(task, roles, log, 0, lambda event: None)
+
+
+def _own_judge(folder: Path) -> Opened:
+    run = RunFolder(folder)
+    role = "judge" if "judge" in run.info().models else "task"
+    recorded = run.own_models({role})[role]
+    return open_models({"task": recorded.name}, recorded.options)["task"]
 
 
 def _measured(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,14 +91,20 @@ def _scores(rows: Sequence[HeldOut], which: str) -> Mapping[str, float]:
     return {name: score for name, score in said.items() if score is not None}
 
 
-def subject_of(folder: Path, which: str = "best", split: str = "dev") -> Subject:
-    """The best prompt of a run, so far if it is unfinished, or the one it began with. Raises StateError, SpecError."""
+def subject_of(folder: Path, which: str = "best", split: str = "dev", to_ask: bool = False) -> Subject:
+    """The best prompt of a run, so far if it is unfinished, or the one it began with. Raises StateError, SpecError.
+
+    Where its models are to be asked and its metric used, `to_ask`, the user must have named them, see `trusting`.
+    """
     for what, known, got in (("prompt", WHICH, which), ("split of held rows", HELD, split)):
         if got not in known:
             raise SpecError(f"a {what} is {' or '.join(known)}, got {got!r}; {nearest(got, known)}")
-    tables, source = read_run(folder), restore_task(folder)
+    tables, source = read_run(folder), restore_task(folder, to_ask)
     prompt = tables.spec.prompt if which == "initial" else _best(tables)
-    info = RunFolder(folder).info()
+    run = RunFolder(folder)
+    info = run.info()
+    if to_ask:
+        info = replace(info, models=run.own_models(info.models))
     return Subject(prompt, which, turns_of(source.task.template, prompt), source, source.rows(split), info, tables)
 
 

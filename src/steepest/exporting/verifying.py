@@ -57,7 +57,7 @@ def verify(
 
     Nothing is asked where the messages differ from the run's. SpecError where the run has no scores to compare with.
     """
-    subject = subject_of(folder, which, split)
+    subject = subject_of(folder, which, split, to_ask=True)
     if rows is not None and rows < 1:
         raise SpecError(f"rows to verify are at least 1, got {rows}; leave it out for all")
     recorded = subject.recorded(split)

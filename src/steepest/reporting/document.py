@@ -44,6 +44,7 @@ def put(path: Path, text: str) -> Path:
     """Write a page, whole or not at all, and return its path; StateError where the folder takes none."""
     unfinished = path.with_name(f"{path.name}.tmp")
     try:
+        unfinished.unlink(missing_ok=True)  # a link that came with the folder would lead the page elsewhere
         unfinished.write_text(text, "utf-8")
         os.replace(unfinished, path)
     except OSError as refused:

@@ -160,7 +160,7 @@ def _notes(spec: Spec) -> Html:
 
 
 def _note(note: Mapping[str, Any]) -> Html:
-    rows = note["rows"]
+    rows = note.get("rows")
     if not rows:
         return element("p", "", prose(note["text"]))
     items = [element("li", "", row) for row in rows[:_MOST_ROWS]]
@@ -253,14 +253,16 @@ def _settings(value: Any) -> Any:
 
 def _is_wording(value: Any) -> bool:
     """Whether a value is a message, or nothing but messages."""
-    return isinstance(value, Mapping) and (
-        set(value) == _LANGUAGES or (bool(value) and all(map(_is_wording, value.values())))
-    )
+    return _is_message(value) or (isinstance(value, Mapping) and bool(value) and all(map(_is_wording, value.values())))
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, Mapping) and set(value) == _LANGUAGES and all(isinstance(v, str) for v in value.values())
 
 
 def _told(value: Any, language: str, name: str = "") -> Iterator[tuple[str, str]]:
     """The messages in a method's settings by their place."""
-    if isinstance(value, Mapping) and set(value) == _LANGUAGES:
+    if _is_message(value):
         yield name, value[language]
     elif isinstance(value, Mapping):
         for key, each in value.items():

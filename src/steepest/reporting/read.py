@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
@@ -17,9 +17,11 @@ from steepest.errors import StateError
 from steepest.records import StepRecord, total_accounts, total_counts
 from steepest.reporting.statistics import Interval, interval
 from steepest.results import Result, Spent
-from steepest.types import Finish, Trial, Usage
+from steepest.types import Finish, Scored, Trial, Usage
 
 FORMAT = 1
+_MOST = 1e15
+"""Tokens, seconds or dollars; more is no number of a run, and cannot be drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,30 @@ class Spec:
     limits: Mapping[str, int | float | None]
     versions: Mapping[str, str | None]
     git: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    text: str
+    rows: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What reports read of run.json's task."""
+
+    name: str
+    language: Literal["en", "zh"] = "en"
+    notes: tuple[_Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What reports read of run.json's models."""
+
+    name: str
+    id: str
+    options: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +204,25 @@ def _read_spec(folder: Path) -> Spec:
         )
     wanted = {field.name: data[field.name] for field in fields(Spec) if field.name in data}
     spec: Spec = codec.decode(Spec, wanted, str(path), StateError)
+    codec.decode(str, spec.method.get("use"), f"{path}: method: use", StateError)
+    _check_shape(_Task, spec.task, f"{path}: task")
+    for role, model in spec.models.items():
+        _check_shape(_Model, model, f"{path}: models: {role}")
     return spec
+
+
+def _check_shape(kind: Any, told: Mapping[str, Any], what: str) -> None:
+    """StateError where what reports read of an object is missing or of another type; the rest may be anything."""
+    codec.decode(kind, {each.name: told[each.name] for each in fields(kind) if each.name in told}, what, StateError)
 
 
 def _read_rows(path: Path) -> Iterator[HeldOut]:
     if not path.exists():
         raise StateError(f"a finished run holds a {path.name}, got none in {str(path.parent)!r}; restore it")
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        yield codec.read(HeldOut, line, f"{path} line {number}", StateError)
+        what = f"{path} line {number}"
+        row: HeldOut = _sound(codec.read(HeldOut, line, what, StateError), what)
+        yield row
 
 
 def _points(steps: Sequence[StepRecord]) -> Iterator[Point]:
@@ -201,7 +238,29 @@ def _points(steps: Sequence[StepRecord]) -> Iterator[Point]:
 
 
 def _read(kind: Any, path: Path) -> Any:
-    return codec.read(kind, path.read_bytes(), f"{path} cannot be read, restore it or start a new run", StateError)
+    what = f"{path} cannot be read, restore it or start a new run"
+    return _sound(codec.read(kind, path.read_bytes(), what, StateError), what)
+
+
+def _sound(value: Any, what: str) -> Any:
+    """`value`, of whose numbers none is beyond all measure; StateError otherwise. A score lies in [0, 1]."""
+    if isinstance(value, Scored | Answer):
+        scores = list(value.scores.values()) if isinstance(value, Scored) else [value.score]
+        for score in scores:
+            if score is not None and not 0 <= score <= 1:
+                raise StateError(f"{what}: a score lies in [0, 1], got {score!r}")
+    elif isinstance(value, int | float):
+        if abs(value) > _MOST or (isinstance(value, int) and value < 0):
+            raise StateError(f"{what}: a number of a run lies below {_MOST:.0e}, got {codec.shortened(value)}")
+    elif is_dataclass(value):
+        for field in fields(value):
+            # A state is the method's own, and trials are shown as they are.
+            if field.name not in ("state", "trials", "seed", "difference"):
+                _sound(getattr(value, field.name), what)
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            _sound(each, what)
+    return value
 
 
 def _count(path: Path) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
 _ESCAPE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # control sequences: colours, cursor movements
@@ -11,7 +10,11 @@ _ESCAPE = re.compile(
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x90\x98\x9c-\x9f]*(?:\x07|\x1b\\|\x9c)"
     r"|\x1b[ -/]*[0-~]?"  # everything else
 )
-_DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+_UNFIT = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but for tab and line end
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"  # directions
+)
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
@@ -20,17 +23,10 @@ def clean(text: str) -> str:
     Line ends become "\\n"; halves of surrogate pairs, which no file can hold, become U+FFFD.
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(_shown(character) for character in _ESCAPE.sub("", lines))
+    return _HALVES.sub("\ufffd", _UNFIT.sub("", _ESCAPE.sub("", lines)))
 
 
 def one_line(text: str, width: int) -> str:
     """`text` cleaned, white space collapsed, cut to `width` characters with an ellipsis."""
     flat = " ".join(clean(text).split())
     return flat if len(flat) <= width else flat[: width - 1].rstrip() + "…"
-
-
-def _shown(character: str) -> str:
-    kind = unicodedata.category(character)
-    if kind == "Cs":
-        return "\ufffd"
-    return "" if (kind == "Cc" and character not in "\n\t") or character in _DIRECTIONS else character

@@ -330,7 +330,7 @@ def _record(row: Any, place: str) -> Record:
         return Record(place, {}, f'{place}: a row is an object of columns, got {got}; write {{"input": ...}}')
     values = {str(column): value for column, value in row.items()}
     for number, (column, value) in enumerate(values.items(), 1):
-        if _SURROGATE.search(column) or (isinstance(value, str) and _SURROGATE.search(value)):
+        if _SURROGATE.search(column) or (isinstance(value, str | list | dict) and _SURROGATE.search(as_text(value))):
             fault = f"{place}, column {number}: {column!r} must be UTF-8 text and is not; save it as UTF-8"
             return Record(place, {}, fault)
     return Record(place, values)

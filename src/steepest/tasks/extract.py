@@ -7,8 +7,12 @@ order of what it finds, so that the last statement wins. Numbers and labels have
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
+_Reads = Callable[[str, int], "Statement"]
+_MOST = 64
+"""Statements and marked parts that are looked at, counted from the end."""
 _PLAIN: dict[int, str] = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 _PLAIN |= {ord("\u3000"): " ", ord("。"): ". ", ord("、"): ", ", ord("’"): "'"}
 _PLAIN |= dict.fromkeys(map(ord, "\u2212\u2010\u2011"), "-")
@@ -85,18 +89,38 @@ class Statement:
 
 
 def statements(text: str) -> list[Statement]:
-    """What follows each "answer is", "Answer:", "####" or stands in each \\boxed{}, and later corrections, in order."""
-    found = [(m.end(), Statement(text[m.end() :])) for m in _MARKER.finditer(text)]
-    found += [(m.end(), Statement(_braced(text, m.end()))) for m in _BOXED.finditer(text)]
+    """What follows each "answer is", "Answer:", "####" or stands in each \\boxed{}, and later corrections, in order.
+
+    Of many only the last: a model that repeats itself says no more the hundredth time.
+    """
+    found: list[tuple[int, _Reads]] = [(m.end(), _as_statement) for m in _MARKER.finditer(text)]
+    found += [(m.end(), _as_boxed) for m in _BOXED.finditer(text)]
     if not found:
         return []
     first = min(position for position, _ in found)
     found += [
-        (m.end(), Statement(text[m.end() :], True, not any(m.group("is", "be", "shi", "ying"))))
+        (m.end(), _as_mended if any(m.group("is", "be", "shi", "ying")) else _as_mended_at_once)
         for m in _CORRECTION.finditer(text, first)
         if _BREAK.search(text[max(0, m.start() - 20) : m.start()]) or _WAIT.match(text, m.start())
     ]
-    return [statement for _, statement in sorted(found, key=lambda item: item[0])]
+    found.sort(key=lambda item: item[0])
+    return [read(text, position) for position, read in found[-_MOST:]]
+
+
+def _as_statement(text: str, at: int) -> Statement:
+    return Statement(text[at:])
+
+
+def _as_boxed(text: str, at: int) -> Statement:
+    return Statement(_braced(text, at))
+
+
+def _as_mended(text: str, at: int) -> Statement:
+    return Statement(text[at:], True)
+
+
+def _as_mended_at_once(text: str, at: int) -> Statement:
+    return Statement(text[at:], True, True)
 
 
 def _braced(text: str, start: int) -> str:

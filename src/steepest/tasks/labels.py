@@ -10,7 +10,10 @@ from itertools import pairwise
 from steepest.tasks.extract import plain
 
 _LETTER = re.compile(r"[(\[]?([A-Za-z])[)\]]?\.?")
-_WORD = r"[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
+_WORD = r"(?-i:[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])"
+"""A letter or digit of a script with spaces between words. Case is not disregarded in it: each character of the ranges
+would be looked up, for every label anew."""
+_LETTERS = re.compile(_WORD)
 _NOT = re.compile(
     r"(?:\b(?:not|never|cannot\s+be)\s+|n't\s+)"
     r"(?:(?:a|an|the|that|this|it|is|be|think|believe|say|necessarily|logically|deductively|formally|really|actually"
@@ -26,7 +29,7 @@ _RULED_OUT = re.compile(
     re.IGNORECASE,
 )
 _OR = re.compile(
-    r"[)\].\"'*]*\s*,?\s*(?:\bor\b|\band/or\b|/|还是|或者?|還是)\s*(?:option\s+)?[\"'*(\[]*", re.IGNORECASE
+    r"[)\].\"'*]*\s*(?:,\s*)?(?:\bor\b|\band/or\b|/|还是|或者?|還是)\s*(?:option\s+)?[\"'*(\[]*", re.IGNORECASE
 )
 _OPERATORS = frozenset({"true", "false"})
 """Words that "or" also joins in an expression."""
@@ -66,8 +69,20 @@ def mentions(text: str, labels: Sequence[str]) -> list[str]:
 def holds(text: str, phrase: str) -> bool:
     """Whether a phrase stands in the text as words of its own, in any case."""
     words = phrase.casefold().split()
-    either = r"\s+".join(rf"{_before(word)}{re.escape(word)}{_after(word)}" for word in words)
-    return bool(words) and re.search(either, text, re.IGNORECASE) is not None
+    if not words or not all(word in text.casefold() for word in words):
+        return False
+    # Every phrase is a pattern of its own: its edges are looked at apart, as it would take long to compile with them.
+    whole, at = re.compile(r"\s+".join(map(re.escape, words)), re.IGNORECASE), 0
+    while match := whole.search(text, at):
+        if not (_joins(text, match.start() - 1, match.start()) or _joins(text, match.end() - 1, match.end())):
+            return True
+        at = match.start() + 1
+    return False
+
+
+def _joins(text: str, left: int, right: int) -> bool:
+    """Whether the characters at both places are of one word."""
+    return left >= 0 and right < len(text) and bool(_LETTERS.match(text, left) and _LETTERS.match(text, right))
 
 
 def is_negated(text: str, start: int) -> bool:

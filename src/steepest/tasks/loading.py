@@ -168,7 +168,7 @@ def _named(task: str, data_dir: str | Path | None, skip_bad: bool) -> TaskSource
 
         return bundled.source(task)
     if _is_file(Path(task) / "run.json"):
-        return restore_task(Path(task))
+        return restore_task(Path(task), to_score=True)
     if task.partition("/")[0] in benchmarks.stems():
         return benchmarks.load(task, data_dir, skip_bad)
     raise TaskError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from steepest import codec
+from steepest import codec, trusting
 from steepest.errors import StateError
 from steepest.objects import refuse_carried
 from steepest.tasks.metrics import open_recorded
@@ -59,15 +59,19 @@ class TaskSource:
         return {"train": self.task.train, "dev": self.task.dev, "test": self.test}[split]
 
 
-def restore_task(folder: Path) -> TaskSource:
+def restore_task(folder: Path, to_score: bool = False) -> TaskSource:
     """The task of a run, from its folder alone: the very rows, metric and initial prompts. Raises StateError.
 
-    Nothing that the folder names is run by reading it: a user's function is looked for when it is first needed.
+    Nothing that the folder names is run by reading it: a user's function is looked for when it is first needed. Where
+    that will be, `to_score`, the user must have named it, see `trusting`.
     """
     run = folder / "run.json"
-    data = codec.read(dict[str, Any], _bytes(run), f"{run} cannot be read, restore it", StateError)
+    content = _bytes(run)
+    data = codec.read(dict[str, Any], content, f"{run} cannot be read, restore it", StateError)
     told: TaskInfo = codec.decode(TaskInfo, data.get("task"), f"{run}: task", StateError)
     refuse_carried(told.metric, folder)
+    if to_score:
+        trusting.check(folder, content, data, tuple(trusting.metric_named(data["task"])))
     rows = {split: _rows(folder / "data" / f"{split}.jsonl") for split in SPLITS}
     task = Task(
         name=told.name,

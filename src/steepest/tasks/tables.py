@@ -58,11 +58,11 @@ def parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
     arrow = library("pyarrow", "data", f"{str(path)!r} is Parquet")
     parquet = importlib.import_module("pyarrow.parquet")
     try:
-        table = parquet.read_table(path)
-    except (arrow.ArrowInvalid, OSError) as error:
+        rows: Iterator[Mapping[str, Any]] = iter(parquet.read_table(path).to_pylist())
+    except (arrow.ArrowException, OSError, ValueError, OverflowError) as error:
+        # The latter for cells that Python has no value for: text that is no UTF-8, dates before the year 1.
         reason = str(error).partition("\n")[0]
         raise TaskError(f"a .parquet file must be Parquet, got {str(path)!r}: {reason}; write it again") from None
-    rows: Iterator[Mapping[str, Any]] = iter(table.to_pylist())
     return rows
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from steepest.errors import ModelError, nearest
+from steepest.models.endpoint.keys import is_place, key_at
 
 OPENAI = "https://api.openai.com/v1"
 _SHORTEST_KEY = 8
@@ -29,7 +30,7 @@ class Settings:
     api: str = "chat"
     """ "chat" for /chat/completions; "completions" for base models: turns as plain text, each ended by a newline."""
     key_env: str = "OPENAI_API_KEY"
-    """The environment variable that holds the key. Servers of your own may need none."""
+    """Where the key is: an environment variable, or keyring:SERVICE/USER. Servers of your own may need none."""
     concurrency: int = 32
     """Requests under way at once, over all threads."""
     rpm: float | None = None
@@ -65,9 +66,9 @@ class Settings:
             _check(fits, f"{name} must be above 0 a minute, or left out", rate)
         for name, flag in (("seeds", self.seeds), ("prefill", self.prefill)):
             _check(isinstance(flag, bool), f"{name} must be true or false", flag)
-        is_name = isinstance(self.key_env, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", self.key_env)
         # Not repeated: it may be the key itself.
-        _check(bool(is_name), "key_env must be the name of an environment variable, letters, digits and underscores")
+        rule = "key_env must be the name of an environment variable, letters, digits and underscores"
+        _check(is_place(self.key_env), f"{rule}, or keyring:SERVICE/USER")
         key = self.key
         _check(key.isascii() and key.isprintable() and " " not in key, f"the key in {self.key_env} must be one word")
         if not key and _is_openai(self.url):
@@ -80,8 +81,8 @@ class Settings:
 
     @property
     def key(self) -> str:
-        """The key, read from the environment each time so that nothing here holds it; empty for none."""
-        return os.environ.get(self.key_env, "").strip()
+        """The key, read from where it is each time so that nothing here holds it; empty for none."""
+        return key_at(self.key_env)
 
     @property
     def id(self) -> str:
