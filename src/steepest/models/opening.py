@@ -18,6 +18,7 @@ NAMES: Mapping[str, str] = {
     "hf:NAME": "a transformers model by hub name, hf:NAME, or by folder, hf:./folder; needs steepest[local]",
     "openai:MODEL": "a model of OpenAI's, or of the server at $OPENAI_BASE_URL; the key in $OPENAI_API_KEY",
     "openai:MODEL@URL": "a model of any OpenAI-compatible server (vLLM, llama.cpp, Ollama, ...), URL up to /v1",
+    "openai:MODEL@URL,URL": "the same model on several servers, which share the requests",
     "file.py:Class": "a class of your own with `id` and `generate`",
     "scripted": "answers from a function (option answer=file.py:function), for dry runs and tests",
 }

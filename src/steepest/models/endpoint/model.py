@@ -51,6 +51,12 @@ class Endpoint:
     def __repr__(self) -> str:
         return f"Endpoint({self.id!r})"
 
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """What became of the requests sent since it was opened, repeated ones included, server by server."""
+        transport = self._transport
+        return transport.counts if transport else {}
+
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """See `Generates.generate`. Token counts are estimates where the server sends none."""
         return self._heard(len(requests), partial(self.begin, requests))
@@ -117,7 +123,7 @@ class Endpoint:
     ) -> Callable[[], None]:
         """Send a batch; the function that cancels it."""
         transport = self._opened()
-        hearing = _Hearing(batch.size, max(_DOWN, self._settings.concurrency))
+        hearing = _Hearing(batch.size, max(_DOWN, self._settings.concurrency * len(self._settings.urls)))
 
         def tell(outcome: Outcome | BaseException) -> None:
             if isinstance(outcome, BaseException):
