@@ -24,7 +24,7 @@ LARGEST_BODY = 2**24
 """Bytes of an answer that are read: some times what 64 vectors of 4,096 numbers take, the most that is asked for."""
 _LARGE = 2**20
 _MISSES = 3
-"""So many failures in a row, and a server is rested where there are others. One may be the request's own fault."""
+"""So many requests in a row that fail, and a server is rested where there are others."""
 _SOON = aiohttp.ClientTimeout(total=5)
 
 
@@ -77,10 +77,15 @@ class Server:
         """Send nothing before."""
         self.resume_at = max(self.resume_at, until)
 
-    def missed(self, now: float, why: Refusal) -> None:
-        """Count a failure that may be the server's; after some in a row it rests, the longer the more often."""
-        self._misses += 1
-        if now < self.resume_at or (why.kind != "unreachable" and self._misses < _MISSES):
+    def missed(self, now: float, why: Refusal, is_first: bool) -> None:
+        """Count a failure that may be the server's, while another one is up: after some in a row it rests, the longer
+        the more often.
+
+        `is_first`: of this request, which may itself be what fails, and is no evidence twice.
+        """
+        self._misses += is_first
+        is_down = why.kind == "unreachable" or self.is_resting or self._misses >= _MISSES
+        if now < self.resume_at or not is_down:
             return
         if not self.counts["rests"]:
             said = shortened(self.settings.redacted(why.reason))
@@ -131,18 +136,18 @@ class Servers:
     def next(self, now: float, cost: float, last: Server | None) -> tuple[Server, float]:
         """Which to ask, and in how many seconds; infinite where all are full.
 
-        `last` has failed with this very request: it is asked again only where no other has a free place.
+        `last` has failed with this very request: any other is asked rather.
         """
         waits = {server: server.wait(now, cost) for server in self.each}
 
         def order(server: Server) -> Any:
-            return max(0.0, waits[server]), server.is_resting, server is last, server.running
+            return max(0.0, waits[server]), server is last, server.is_resting, server.running
 
         first = min(self.each, key=order)
         return first, waits[first]
 
     def are_up_beside(self, server: Server) -> bool:
-        """Whether another one can be asked instead."""
+        """Whether another one can be asked instead; so of all servers one never rests."""
         return any(not other.is_resting for other in self.each if other is not server)
 
     async def close(self) -> None:

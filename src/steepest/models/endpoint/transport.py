@@ -266,7 +266,7 @@ class Transport:
         if concerns_all or why.kind in ("never", "misfit"):
             self._give_up(job, why)
             return None
-        if self._is_for_others(server, why):
+        if self._is_for_others(job, server, why):
             self._waiting.appendleft(job)
             return None
         if why.kind == "pause":
@@ -288,12 +288,12 @@ class Transport:
         self._waiting.appendleft(job)
         return None
 
-    def _is_for_others(self, server: Server, why: Refusal) -> bool:
+    def _is_for_others(self, job: _Job, server: Server, why: Refusal) -> bool:
         """Whether a request goes to another server at once, its failure being this one's; this one rests by then."""
-        if len(self._servers.each) == 1:
+        if not self._servers.are_up_beside(server):
             return False
-        server.missed(self._loop.time(), why)
-        return why.kind == "unreachable" and self._servers.are_up_beside(server)
+        server.missed(self._loop.time(), why, not (job.failures or job.pauses))
+        return why.kind == "unreachable"
 
     def _give_up(self, job: _Job, why: Refusal) -> None:
         is_alone = self._answers == job.answers_at_first
