@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import logging
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,6 +33,7 @@ import numpy as np
 from fault_harness import left_behind
 from fault_storm import calm
 from fault_worlds import WORLDS
+from soak_servers import POISON
 
 from steepest import api
 from steepest.engine import Run
@@ -43,7 +46,7 @@ TEXT = [name for name in WORLDS if not name.startswith("greater")]
 AT_ONCE = 3
 """Runs in this process."""
 CONCURRENCY = 16
-OPTIONS: Mapping[str, Any] = {"concurrency": CONCURRENCY, "retries": 5, "timeout": 10.0, "key_env": "NO_SUCH_KEY"}
+OPTIONS: Mapping[str, Any] = {"concurrency": CONCURRENCY, "retries": 8, "timeout": 10.0, "key_env": "NO_SUCH_KEY"}
 GROWTH = 50.0
 """Kilobytes a minute: what the memory in the second half may grow by, where a cycle makes hundreds of calls."""
 RESUME = "import sys; from steepest.cli import main; sys.exit(main())"
@@ -68,6 +71,8 @@ class Tally:
     """What happened."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
+    quiet: threading.Lock = field(default_factory=threading.Lock)
+    """Held by what opens files in this process beside the runs of a cycle, so that none are open between cycles."""
     counts: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
 
@@ -112,18 +117,21 @@ def planned(world: str, models: Mapping[str, Any], limits: Limits | None, seed: 
     return replace(plan, limits=limits or plan.limits, fail_on=1.0, seed=seed)
 
 
-def as_in_a_calm(place: Path, world: str, limits: Limits | None, seed: int) -> Any:
-    """What the run leaves behind with models that never fail."""
-    models = calm()
+def as_in_a_calm(place: Path, world: str, limits: Limits | None, seed: int, poison: Mapping[str, int]) -> Any:
+    """What the run leaves behind with models that never fail, but for poisoned rows."""
+    models = calm(poison)
     plan = planned(world, {role: models[role] for role in WORLDS[world].models()}, limits, seed)
     with tempfile.TemporaryDirectory(dir=place) as folder:
         with Run.create(Path(folder, "run"), plan) as run:
             api.carry_out(run)
-        return without_models(left_behind(Path(folder, "run")))
+        return comparable(Path(folder, "run"))
 
 
-def without_models(left: Any) -> Any:
-    del left[1]["models"]
+def comparable(folder: Path) -> Any:
+    """What a run left, save what differs with the names of its models, and with how much they take at once."""
+    left = left_behind(folder)
+    del left[1]["models"], left[1]["unfinished"]
+    left[1]["stopped"] = left[1]["stopped"].partition(" would be passed")[0]
     return left
 
 
@@ -133,7 +141,7 @@ def journal(folder: Path) -> list[dict[str, Any]]:
 
 def compare(folder: Path, whole: Any) -> int:
     """As in a calm, and no call that was answered stands twice; how many were."""
-    assert without_models(left_behind(folder)) == whole, f"{folder} ended otherwise"
+    assert comparable(folder) == whole, f"{folder} ended otherwise"
     keys = [call["key"] for call in journal(folder) if call["response"]["finish"] != "failed"]
     assert len(keys) == len(set(keys)), f"{folder} has calls twice"
     return len(keys)
@@ -142,7 +150,7 @@ def compare(folder: Path, whole: Any) -> int:
 def carried(place: Path, servers: Servers, world: str, limits: Limits | None, seed: int, tally: Tally) -> None:
     """A run in this process, compared; the servers have answered what is in its journal and nothing else."""
     name = f"{world.replace(', ', '_')}-{seed}-{'limited' if limits else 'whole'}"
-    whole = as_in_a_calm(place, world, limits, seed)
+    whole = as_in_a_calm(place, world, limits, seed, POISON)
     folder = place / name
     with ExitStack() as stack:
         models = {
@@ -166,39 +174,45 @@ def carried(place: Path, servers: Servers, world: str, limits: Limits | None, se
             most = limits.calls if what == "calls" else limits.tokens
             assert most is None or spent <= most, f"{folder}: {spent} {what} of {most}"
     tally.add(runs=1, limited=int(limits is not None), calls=answered)
+    shutil.rmtree(folder)
 
 
 def killed(place: Path, servers: Servers, world: str, seed: int, tally: Tally) -> None:
     """A run in processes of its own that are ended at random, resumed and compared."""
     dice = random.Random(f"{world} {seed}")
     name = f"{world.replace(', ', '_')}-{seed}-killed"
-    whole = as_in_a_calm(place, world, None, seed)
-    models = {
-        role: opened(f"openai:{role}-{name}@{','.join(servers.urls)}", OPTIONS) for role in WORLDS[world].models()
-    }
-    plan = planned(world, {role: each.model for role, each in models.items()}, None, seed)
-    folder = place / name
-    Run.create(folder, replace(plan, models=models)).close()
-    kills, patience = 0, dice.randint(1, 4)
-    while True:
-        log = (place / f"{name}.log").open("wb")
-        with log, subprocess.Popen([sys.executable, "-c", RESUME, "resume", folder], stdout=log, stderr=log) as process:
-            try:
-                code = process.wait(dice.uniform(1.5, 12) if kills < patience else None)
-            except subprocess.TimeoutExpired:
-                how = dice.choice([signal.SIGKILL, signal.SIGTERM])
-                process.send_signal(how)
-                code = process.wait()
-                assert code in (-how, 128 + how, 0), f"{folder}: {code}, see {log.name}"
-                kills += 1
+    folder, roles = place / name, list(WORLDS[world].models())
+    with tally.quiet:
+        whole = as_in_a_calm(place, world, None, seed, {})
+        models = {role: opened(f"openai:{role}-{name}@{','.join(servers.urls)}", OPTIONS) for role in roles}
+        plan = planned(world, {role: each.model for role, each in models.items()}, None, seed)
+        Run.create(folder, replace(plan, models=models)).close()
+    kills = 0
+    for patience in (*(dice.uniform(1.5, 12) for _ in range(dice.randint(1, 4))), None):
+        kills += ended(folder, patience, dice.choice([signal.SIGKILL, signal.SIGTERM]))
         if (folder / "result.json").exists():
             break
-        assert kills, f"{folder}: {code}, see {log.name}"
-    answered = compare(folder, whole)
-    told = sum(servers.answers(f"{role}-{name}")["answers"] for role in models)
-    under_way = kills * CONCURRENCY * len(servers.urls) * len(models)
+    with tally.quiet:
+        answered = compare(folder, whole)
+        told = sum(servers.answers(f"{role}-{name}")["answers"] for role in roles)
+    under_way = kills * CONCURRENCY * len(servers.urls) * len(roles)
     assert 0 <= told - answered <= under_way, f"{folder}: {told} answered, {answered} in the journal, {kills} kills"
     tally.add(runs=1, killed=1, kills=kills, calls=answered, asked_again=told - answered)
+    shutil.rmtree(folder)
+
+
+def ended(folder: Path, patience: float | None, how: signal.Signals) -> bool:
+    """Go on with a run in a process; whether that was ended after so many seconds."""
+    log = folder.with_suffix(".log")
+    with log.open("wb") as out:
+        process = subprocess.Popen([sys.executable, "-c", RESUME, "resume", folder], stdout=out, stderr=out)
+    try:
+        code = process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.send_signal(how)
+        code = process.wait()
+    assert code in (0, -how, 128 + how), f"{folder}: exit code {code}, see {log}"
+    return code != 0
 
 
 def limits_of(dice: random.Random) -> Limits:
@@ -224,7 +238,8 @@ def soak(seconds: float, seed: int, place: Path) -> tuple[list[Sample], Tally]:
         thread.start()
         try:
             while time.monotonic() - begun < seconds and not failures:
-                samples.append(sampled(begun))
+                with tally.quiet:
+                    samples.append(sampled(begun))
                 tell(samples[-1], tally)
                 number = seed + 1000 * len(samples)
                 jobs: list[tuple[str, Limits | None, int]] = [(world, None, number) for world in TEXT]
@@ -232,12 +247,13 @@ def soak(seconds: float, seed: int, place: Path) -> tuple[list[Sample], Tally]:
                 jobs += [(world, limits_of(dice), number) for world in dice.sample(TEXT, 3)]
                 with ThreadPoolExecutor(AT_ONCE) as pool:
                     list(pool.map(lambda job: carried(place, servers, *job, tally), jobs))
+            with tally.quiet:
+                samples.append(sampled(begun))
         finally:
             over.set()
             thread.join()
     if failures:
         raise failures[0]
-    samples.append(sampled(begun))
     return samples, tally
 
 
@@ -258,15 +274,17 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        samples, tally = soak(60 * given.minutes, given.seed, Path(folder))
+    logging.getLogger("steepest").setLevel(logging.ERROR)  # rests are counted
+    place = Path(tempfile.mkdtemp(prefix="soak-"))  # stays where something is to be looked at
+    samples, tally = soak(60 * given.minutes, given.seed, place)
     tell(samples[-1], tally)
     print(f"requests sent, by what became of them: {dict(tally.refusals)}")
     slope = growth(samples)
-    files = {each.files for each in samples[1:]}
+    files = {each.files for each in samples}
     print(f"memory in the second half: {slope:+.1f} kB/min; open files at the beginning of a cycle: {sorted(files)}")
     assert len(files) == 1, "open files were left"
     assert slope < GROWTH, "memory grew"
+    shutil.rmtree(place)
     print("Nothing lost, nothing paid twice, every limit kept, nothing grew.")
 
 

@@ -12,13 +12,16 @@ import random
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from fault_storm import FAULTS, LONG, Storm
 
 from models.endpoint.stub import Asked, Say, Stub, error
 
+POISON = {"what is 24 + 17?": 400}
+"""Rows that are never answered, by a refusal that is one at the first try: others might be cut short by an outage."""
 DOWN, SILENT = 60.0, 600.0
 """Seconds of an hour in which the second server cannot be reached, and in which it says nothing."""
 BURST = 3.0
@@ -34,7 +37,11 @@ class Weather:
         """A key of `_HIDDEN`, or nothing."""
 
     def __call__(self, asked: Asked) -> Say:
-        return _HIDDEN[self.now] if self.now else self.storm(asked)
+        if self.now:
+            return _HIDDEN[self.now]
+        # Where nothing is left to ask but rows that are never answered, a server that is down looks the same.
+        is_resumed = asked.body["model"].endswith("killed")
+        return replace(self.storm, poison={} if is_resumed else POISON)(asked)
 
 
 class Account:
@@ -52,54 +59,62 @@ class Account:
         return web.json_response({"answers": out.total(), "questions": len(out)})
 
 
+class Place:
+    """A server at one address, and its weather."""
+
+    def __init__(self, storm: Storm, account: Account) -> None:
+        self.weather = Weather(storm)
+        self.stub = Stub(self.weather, keeps=False, heard=account.heard)
+
+    async def begin(self) -> None:
+        self.runner = await self.stub.runner()
+        self.site = await self.stub.begin(self.runner, 0)
+
+    async def outages(self, seconds: float) -> None:
+        """Down at a fifth of the time, silent from two fifths on."""
+        share, begun = seconds / 3600, asyncio.get_running_loop().time()
+        await asyncio.sleep(0.2 * seconds)
+        self.weather.now = "down"
+        await self.site.stop()
+        await asyncio.sleep(DOWN * share)
+        self.site = await self.stub.begin(self.runner, urlsplit(self.stub.url).port or 0)
+        self.weather.now = ""
+        await asyncio.sleep(begun + 0.4 * seconds - asyncio.get_running_loop().time())
+        self.weather.now = "silent"
+        await asyncio.sleep(SILENT * share)
+        self.weather.now = ""
+
+    async def bursts(self, seed: int) -> None:
+        """Now and then nothing but errors."""
+        dice = random.Random(seed)
+        while True:
+            await asyncio.sleep(dice.uniform(20, 120))
+            self.weather.now = self.weather.now or "burst"
+            await asyncio.sleep(BURST)
+            self.weather.now = "" if self.weather.now == "burst" else self.weather.now
+
+
 async def main(seconds: float, seed: int) -> None:
-    account, share = Account(), seconds / 3600
-    weathers, stubs, sites, runners = [], [], [], []
-    for number in range(2):
-        weather = Weather(Storm(seed + number, longest=2, slowest=0.6, faults={**FAULTS, **LONG}))
-        stub = Stub(weather, keeps=False, heard=account.heard)
-        runner = await stub.runner()
-        sites.append(await stub.begin(runner, 0))
-        weathers.append(weather)
-        stubs.append(stub)
-        runners.append(runner)
+    account = Account()
+    storms = [Storm(seed + n, longest=2, slowest=0.6, faults={**FAULTS, **LONG}) for n in range(2)]
+    places = [Place(storm, account) for storm in storms]
+    places[1].stub.came = places[0].stub.came
+    for place in places:
+        await place.begin()
     accounts = web.Application()
     accounts.add_routes([web.get("/account", account.told)])
     clerk = web.AppRunner(accounts, access_log=None)
     await clerk.setup()
     await web.TCPSite(clerk, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{clerk.addresses[0][1]}/account"
-    print(json.dumps({"urls": [stub.url for stub in stubs], "account": url}), flush=True)
-
-    async def outages() -> None:
-        """The second server: down at a fifth of the time, silent at two fifths."""
-        await asyncio.sleep(0.2 * seconds)
-        weathers[1].now = "down"
-        await sites[1].stop()
-        await asyncio.sleep(DOWN * share)
-        sites[1] = await stubs[1].begin(runners[1], int(stubs[1].url.rpartition(":")[2].partition("/")[0]))
-        weathers[1].now = ""
-        await asyncio.sleep(0.4 * seconds - 0.2 * seconds - DOWN * share)
-        weathers[1].now = "silent"
-        await asyncio.sleep(SILENT * share)
-        weathers[1].now = ""
-
-    async def bursts() -> None:
-        dice = random.Random(seed)
-        while True:
-            await asyncio.sleep(dice.uniform(10, 60))
-            weather = dice.choice(weathers)
-            if not weather.now:
-                weather.now = "burst"
-                await asyncio.sleep(BURST)
-                weather.now = "" if weather.now == "burst" else weather.now
-
-    tasks: list[asyncio.Task[Any]] = [asyncio.ensure_future(outages()), asyncio.ensure_future(bursts())]
+    print(json.dumps({"urls": [place.stub.url for place in places], "account": url}), flush=True)
+    bursts = [asyncio.ensure_future(place.bursts(seed + n)) for n, place in enumerate(places)]
+    outages = asyncio.ensure_future(places[1].outages(seconds))
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    for task in tasks:
+    for task in (*bursts, outages):
         task.cancel()
-    for each in (*runners, clerk):
-        await each.cleanup()
+    for runner in (*(place.runner for place in places), clerk):
+        await runner.cleanup()
 
 
 if __name__ == "__main__":

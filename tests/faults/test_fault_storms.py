@@ -39,6 +39,14 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
+def storming(stack: ExitStack, servers: int) -> list[Stub]:
+    """Servers under one storm."""
+    stubs = [stack.enter_context(running(Storm())) for _ in range(servers)]
+    for stub in stubs:
+        stub.came = stubs[0].came
+    return stubs
+
+
 def stormed(stack: ExitStack, world: str, stubs: list[Stub], **options: Any) -> dict[str, Any]:
     """The world's models behind these servers, with waits of milliseconds where there would be seconds."""
     url = ",".join(stub.url for stub in stubs)
@@ -56,5 +64,25 @@ def test_a_run_in_a_storm_ends_as_in_a_calm(
 ) -> None:
     monkeypatch.setattr("steepest.models.endpoint.limits.LONGEST_RETRY_AFTER", 0.02)
     whole = carried(tmp_path / "calm", world, {role: calm()[role] for role in WORLDS[world].models()})
-    stubs = [stack.enter_context(running(Storm(seed))) for seed in range(servers)]
+    stubs = storming(stack, servers)
     assert carried(tmp_path / "storm", world, stormed(stack, world, stubs)) == whole
+
+
+@pytest.mark.parametrize("what", ["calls", "tokens"])
+@pytest.mark.parametrize("world", TEXT)
+def test_a_limit_is_kept_in_a_storm_as_in_a_calm(
+    world: str, what: str, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("steepest.models.endpoint.limits.LONGEST_RETRY_AFTER", 0.02)
+    models = {role: calm()[role] for role in WORLDS[world].models()}
+    most = carried(tmp_path / "endless", world, models)[1]["usage"][what] * 2 // 3
+    limits = Limits(**{what: most})
+    whole = carried(tmp_path / "calm", world, models, limits)
+    stubs = storming(stack, 2)
+    found = carried(tmp_path / "storm", world, stormed(stack, world, stubs), limits)
+    result = found[1]
+    # How much more is under way when a limit is met differs with what a model takes at once.
+    unfinished, stopped = ([each[1].pop(name) for each in (found, whole)] for name in ("unfinished", "stopped"))
+    assert found == whole
+    assert all(result["usage"][what] + each[what] <= most for each in unfinished)
+    assert all(each.startswith(f"the limit of {most:,} {what} would be passed") for each in stopped)

@@ -8,9 +8,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from served import KEY, Open, Serve
 from stub import Say, echo, error, said, say
 
-from conftest import KEY, Open, Serve
 from steepest.errors import ModelError
 from steepest.types import Request, Response
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from served import KEY, Serve
 
-from conftest import KEY, Serve
 from steepest.errors import ModelError
 from steepest.models import open_model
 from steepest.models.endpoint import Endpoint, Settings
