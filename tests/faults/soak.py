@@ -37,6 +37,7 @@ from soak_servers import POISON
 
 from steepest import api
 from steepest.engine import Run
+from steepest.errors import BudgetSpent
 from steepest.ledger import Limits
 from steepest.models.endpoint import Settings, open_endpoint
 from steepest.models.opening import opened
@@ -150,7 +151,10 @@ def compare(folder: Path, whole: Any) -> int:
 def carried(place: Path, servers: Servers, world: str, limits: Limits | None, seed: int, tally: Tally) -> None:
     """A run in this process, compared; the servers have answered what is in its journal and nothing else."""
     name = f"{world.replace(', ', '_')}-{seed}-{'limited' if limits else 'whole'}"
-    whole = as_in_a_calm(place, world, limits, seed, POISON)
+    try:
+        whole = as_in_a_calm(place, world, limits, seed, POISON)
+    except BudgetSpent:  # not even the beginning fits
+        return
     folder = place / name
     with ExitStack() as stack:
         models = {
@@ -217,7 +221,7 @@ def ended(folder: Path, patience: float | None, how: signal.Signals) -> bool:
 
 def limits_of(dice: random.Random) -> Limits:
     """A limit that ends a run before its end."""
-    return Limits(calls=dice.randint(5, 60)) if dice.random() < 0.5 else Limits(tokens=dice.randint(8_000, 40_000))
+    return Limits(calls=dice.randint(20, 70)) if dice.random() < 0.5 else Limits(tokens=dice.randint(1_500, 5_000))
 
 
 def soak(seconds: float, seed: int, place: Path) -> tuple[list[Sample], Tally]:

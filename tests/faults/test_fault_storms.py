@@ -68,8 +68,11 @@ def test_a_run_in_a_storm_ends_as_in_a_calm(
     assert carried(tmp_path / "storm", world, stormed(stack, world, stubs)) == whole
 
 
-@pytest.mark.parametrize("what", ["calls", "tokens"])
-@pytest.mark.parametrize("world", TEXT)
+@pytest.mark.parametrize(
+    ("world", "what"),
+    # What APE takes in all is less than one of its requests might take.
+    [(world, what) for world in TEXT for what in ("calls", "tokens") if (world, what) != ("ape", "tokens")],
+)
 def test_a_limit_is_kept_in_a_storm_as_in_a_calm(
     world: str, what: str, tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
