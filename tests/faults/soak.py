@@ -118,9 +118,9 @@ def planned(world: str, models: Mapping[str, Any], limits: Limits | None, seed: 
     return replace(plan, limits=limits or plan.limits, fail_on=1.0, seed=seed)
 
 
-def as_in_a_calm(place: Path, world: str, limits: Limits | None, seed: int, poison: Mapping[str, int]) -> Any:
+def as_in_a_calm(place: Path, world: str, limits: Limits | None, seed: int) -> Any:
     """What the run leaves behind with models that never fail, but for poisoned rows."""
-    models = calm(poison)
+    models = calm(POISON)
     plan = planned(world, {role: models[role] for role in WORLDS[world].models()}, limits, seed)
     with tempfile.TemporaryDirectory(dir=place) as folder:
         with Run.create(Path(folder, "run"), plan) as run:
@@ -152,7 +152,7 @@ def carried(place: Path, servers: Servers, world: str, limits: Limits | None, se
     """A run in this process, compared; the servers have answered what is in its journal and nothing else."""
     name = f"{world.replace(', ', '_')}-{seed}-{'limited' if limits else 'whole'}"
     try:
-        whole = as_in_a_calm(place, world, limits, seed, POISON)
+        whole = as_in_a_calm(place, world, limits, seed)
     except BudgetSpent:  # not even the beginning fits
         return
     folder = place / name
@@ -187,7 +187,7 @@ def killed(place: Path, servers: Servers, world: str, seed: int, tally: Tally) -
     name = f"{world.replace(', ', '_')}-{seed}-killed"
     folder, roles = place / name, list(WORLDS[world].models())
     with tally.quiet:
-        whole = as_in_a_calm(place, world, None, seed, {})
+        whole = as_in_a_calm(place, world, None, seed)
         models = {role: opened(f"openai:{role}-{name}@{','.join(servers.urls)}", OPTIONS) for role in roles}
         plan = planned(world, {role: each.model for role, each in models.items()}, None, seed)
         Run.create(folder, replace(plan, models=models)).close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from steepest.arguments import checked
 from steepest.calls import CallLog
 from steepest.comparing.setup import ground_of, write
 from steepest.context import Context, World
@@ -54,6 +55,7 @@ class _Line:
     initial: str
 
 
+@checked
 def transfer(
     runs: Sequence[str | Path],
     models: Sequence[Any],

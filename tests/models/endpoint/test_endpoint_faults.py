@@ -302,3 +302,14 @@ def test_a_proxys_password_is_not_in_reasons(serve: Serve, endpoint: Open, monke
         threading.Thread(target=turn_away, args=(server,), daemon=True).start()
         (answer,) = dict(endpoint("https://host.invalid/v1", retries=2).generate(asks(1))).values()
     assert answer.finish == "failed" and "407" in answer.reason and "pass9" not in answer.reason
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_rows_that_are_poisoned_are_no_server_that_is_down(serve: Serve, endpoint: Open, status: int) -> None:
+    """Of a step that begins anew, only what had failed before is left to ask."""
+    stub = serve(lambda asked: error(status, "poison") if asked.text.startswith("q") else echo(asked))
+    answers = dict(endpoint(stub, retries=1).generate(asks(20)))
+    assert [answers[i].finish for i in range(20)] == ["failed"] * 20
+    assert all(f"HTTP {status}: poison" in answer.reason for answer in answers.values())
+    (probe,) = [asked for asked in stub.asked if not asked.text.startswith("q")]
+    assert probe.body["max_tokens"] == 1

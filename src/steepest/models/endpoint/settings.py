@@ -92,7 +92,7 @@ class Settings:
                 f"OpenAI and other hosts take no key in common, got {self.url}; leave out one or the other"
             )
         raise ModelError(
-            f"a key for several hosts is named with key_env, got {', '.join(sorted(hosts))}, which would all be sent the "
+            f"a key for several hosts is named with key_env, got {', '.join(sorted(hosts))}, which would all get the "
             f"one in {self.key_env}; name the variable of their key, or one that is not set where they need none"
         )
 

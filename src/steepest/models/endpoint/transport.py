@@ -18,6 +18,7 @@ from steepest.models.endpoint.mistakes import mistake
 from steepest.models.endpoint.replies import Refusal, Unusable
 from steepest.models.endpoint.servers import Server, Servers
 from steepest.models.endpoint.settings import Settings
+from steepest.waiting import heard
 
 _FIRST_TRIES = 3
 """How often it is tried to reach a server that has never answered: more likely it is not running than restarting."""
@@ -38,6 +39,8 @@ class Batch:
     """Tokens that it took, by its answer."""
     is_optional: bool = False
     """Whether servers may lack it: a refusal of all such requests is an outcome then, not an error."""
+    retries: float = math.inf
+    """How often a request is repeated, where that is less than the settings say."""
     tell: Callable[[Outcome | BaseException], None] = lambda _: None
     """Hears of every outcome, and of an error that ends it, in the transport's thread."""
     tasks: set[asyncio.Task[float | None]] = field(default_factory=set)
@@ -104,7 +107,7 @@ class Transport:
         self.begin(batch)
         try:
             for _ in range(batch.size):
-                outcome = outcomes.get()
+                outcome = heard(outcomes)
                 if isinstance(outcome, BaseException):
                     raise outcome
                 yield outcome
@@ -274,7 +277,7 @@ class Transport:
             job.answers_at_pause = self._answers
         else:
             job.failures += 1
-        failures, allowed = job.failures + job.pauses, self._settings.retries
+        failures, allowed = job.failures + job.pauses, min(self._settings.retries, job.batch.retries)
         if why.kind == "unreachable" and not self._answers:
             allowed = min(allowed, _FIRST_TRIES - 1)
         # Each server may ask to wait as often as one alone.
