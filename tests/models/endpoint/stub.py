@@ -43,7 +43,7 @@ class Say:
     headers: dict[str, str] = field(default_factory=dict)
     fault: str = ""
     """ "reset" closes the connection at once, "half" breaks off a body of a length that was told, "cut" one that was
-    sent in chunks, "silence" never answers."""
+    sent in chunks, "silence" never answers; "whole" is none, but sends all in chunks."""
     delay: float = 0.0
 
 
@@ -120,12 +120,13 @@ class Stub:
         if what.fault == "reset":
             request.transport.abort()
             return web.Response()
-        if what.fault in ("half", "cut"):
+        if what.fault in ("half", "cut", "whole"):
             length = {"Content-Length": str(len(what.body))} if what.fault == "half" else {}
-            response = web.StreamResponse(headers=length)
+            response = web.StreamResponse(status=what.status, headers={**what.headers, **length})
             await response.prepare(request)
-            await response.write(what.body[: len(what.body) // 2])
-            request.transport.abort()
+            await response.write(what.body if what.fault == "whole" else what.body[: len(what.body) // 2])
+            if what.fault != "whole":
+                request.transport.abort()
             return response
         self.finished += 1
         self.heard(asked, what)
