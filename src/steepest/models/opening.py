@@ -112,9 +112,13 @@ def _open_endpoint(name: str, options: Mapping[str, Any]) -> Any:
     from steepest.models.endpoint import Settings, open_endpoint
 
     at = _address(name)
-    if at.url and options.get("url"):
-        raise ModelError(f"the model {name!r} has its url in its name, got the option url as well; leave one out")
-    return open_endpoint(_called(Settings, name, {"url": at.url, **options}, at.model))
+    settings = _called(Settings, name, {"url": at.url, **options}, at.model)
+    # The option may give the same model further servers.
+    if at.url and settings.urls[0] != at.url.partition(",")[0]:
+        raise ModelError(
+            f"the model {name!r} has its url in its name, got another one as option, {settings.url}; leave one out"
+        )
+    return open_endpoint(settings)
 
 
 def _address(name: str) -> Address:

@@ -72,8 +72,11 @@ def test_the_first_server_names_the_model(monkeypatch: pytest.MonkeyPatch) -> No
     assert open_model(f"openai:m@{A}/,{B}").id == alone.id == f"openai:m@{A}"
     assert open_model(f"openai:m@{A}", concurrency=4).id == open_model("openai:m", url=f"{A}, {B}").id
     assert open_model(f"openai:m@{B},{A}").id != alone.id
-    found = opened(f"openai:m@{A},{B}")
-    assert found.name == f"openai:m@{A},{B}"
+    assert opened(f"openai:m@{A},{B}").name == f"openai:m@{A},{B}"
+    # What was begun with one server may be given others.
+    assert open_model(f"openai:m@{A}", url=f"{A},{B}").id == open_model(f"openai:m@{A},{B}", url=A).id == alone.id
+    with pytest.raises(ModelError, match="leave one out"):
+        open_model(f"openai:m@{A}", url=f"{B},{A}")
 
 
 @pytest.mark.parametrize(
