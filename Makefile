@@ -3,6 +3,7 @@
 # make test-fast   the unit tests without the slow ones
 # make fuzz        random mutations of valid inputs
 # make test-faults runs of every method killed hundreds of times, and resumed
+# make soak        an hour of runs against servers that fail, killed and resumed; memory and files watched
 # make model   train the bundled model again, from nothing
 # make bench   the small benchmarks
 
@@ -14,7 +15,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-fast lint types test-faults fuzz model bench clean
+.PHONY: demo test test-fast lint types test-faults soak fuzz model bench clean
 
 demo: .stamp-local
 	$(BIN)/steepest run greater --task arithmetic
@@ -30,6 +31,9 @@ fuzz: .stamp-dev
 
 test-faults: .stamp-dev
 	PYTHONPATH=tests $(BIN)/python tests/faults/fault_sweep.py --kills 40 --full-disks 10
+
+soak: .stamp-dev
+	PYTHONPATH=tests $(BIN)/python tests/faults/soak.py
 
 lint: .stamp-dev
 	$(BIN)/ruff check .
