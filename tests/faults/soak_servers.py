@@ -46,7 +46,7 @@ class Account:
         self._out: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
     def heard(self, asked: Asked, say: Say) -> None:
-        if b'"usage"' in say.body:
+        if b'"usage"' in say.body and asked.body["max_tokens"] > 1:  # probes are not counted
             self._out[asked.body["model"]][json.dumps(asked.body)] += 1
 
     async def told(self, request: web.Request) -> web.Response:

@@ -58,6 +58,11 @@ def asks(n: int) -> list[Request]:
     return [Request(f"q{i}") for i in range(n)]
 
 
+def rows_of(stub: Stub) -> list[Asked]:
+    """What it was asked, without probes."""
+    return [asked for asked in stub.asked if asked.text.startswith("q")]
+
+
 def all_right(answers: list[tuple[int, Response]], n: int) -> bool:
     """Each answered, once, and rightly."""
     return sorted((i, a.text, a.finish) for i, a in answers) == sorted((i, f"Q{i}", "stop") for i in range(n))
@@ -172,18 +177,20 @@ def test_one_that_fails_is_rested_and_comes_back(serve: Serve, together: Togethe
     model = together(sick, well, concurrency=4)
     assert all_right(list(model.generate(asks(200))), 200)
     assert model.counts[sick.url]["rests"] >= 1 and "answered" not in model.counts[sick.url]
-    # While it rests it is probed by one request at a time.
-    assert len(sick.asked) < len(well.asked)
+    assert len(rows_of(sick)) <= 8 and len(sick.asked) > len(rows_of(sick))
     state["is_down"] = False
-    assert all_right(list(model.generate(asks(400))), 400)
-    assert model.counts[sick.url]["answered"] > 1 and sick.peak > 1
+    for _ in range(100):
+        assert all_right(list(model.generate(asks(40))), 40)
+        if "answered" in model.counts[sick.url]:
+            return
+    raise AssertionError("it never came back")
 
 
 def test_one_that_is_silent_costs_no_answer(serve: Serve, together: Together) -> None:
     silent, well = serve(lambda asked: Say(fault="silence")), serve()
     model = together(silent, well, backoff=Backoff(0.004, 60.0), concurrency=4, timeout=0.3)
     assert all_right(list(model.generate(asks(100))), 100)
-    assert len(silent.asked) < 20
+    assert len(rows_of(silent)) <= 4 < 90 < len(rows_of(well))
 
 
 def test_one_that_storms_for_good_takes_nobodys_tries(serve: Serve, together: Together) -> None:
@@ -227,7 +234,7 @@ def test_where_all_fail_that_is_an_error_and_ends(serve: Serve, together: Togeth
     with pytest.raises(ModelError, match=f"^{stubs[0].url},{stubs[1].url} answered none of"):
         list(together(*stubs, retries=2, concurrency=4).generate(asks(20)))
     # No request is tried more often than each of the servers alone would have been.
-    assert max(max(stub.came.values()) for stub in stubs) <= 2 * 3 + 1
+    assert max(tries for stub in stubs for body, tries in stub.came.items() if b"Say yes" not in body) <= 2 * 3 + 1
 
 
 def test_all_go_down_and_one_comes_back(serve: Serve, together: Together) -> None:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 Begin = Callable[[Callable[[int, Response], None], Callable[[BaseException], None]], Callable[[], None]]
 _DOWN = 5
 """So many requests in a row that all failed for good may be the server's failure, not theirs."""
-_PROBES = 4
-_SMALLEST = Request("Say yes.", max_tokens=1)
 
 
 class Endpoint:
@@ -125,7 +123,9 @@ class Endpoint:
         self, batch: Batch, answered: Callable[[int, Response], None], failed: Callable[[BaseException], None]
     ) -> Callable[[], None]:
         """Send a batch; the function that cancels it."""
-        transport, probe = self._opened(), self._probe()
+        from steepest.models.endpoint.transport import smallest
+
+        transport, probe = self._opened(), smallest(self._settings)
         hearing = _Hearing(batch.size, max(_DOWN, self._settings.concurrency * len(self._settings.urls)))
 
         def tell(outcome: Outcome | BaseException) -> None:
@@ -155,19 +155,6 @@ class Endpoint:
         batch.tell, probe.tell = tell, judge
         transport.begin(batch)
         return cancel
-
-    def _probe(self) -> Batch:
-        """The smallest of requests, which shows whether anything is answered. It is not counted."""
-        from steepest.models.endpoint.transport import Batch
-
-        return Batch(
-            size=1,
-            path=bodies.path_of(self._settings),
-            body=lambda _: bodies.generation(self._settings, _SMALLEST),
-            read=lambda _, data: replies.response(data, (), 0),
-            retries=_PROBES - 1,
-            is_optional=True,
-        )
 
     def _heard(self, size: int, begin: Begin) -> Iterator[tuple[int, Response]]:
         """What comes of so many requests, once somebody asks for it."""

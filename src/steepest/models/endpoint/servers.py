@@ -38,7 +38,9 @@ class Server:
         self.resume_at = 0.0
         """When it may be asked again, after it asked to wait or failed."""
         self.is_resting = False
-        """Whether it failed so often that it is only probed, until it answers."""
+        """Whether it failed so often that it is only probed, until something of it is heard."""
+        self.is_probed = False
+        """Whether a probe is under way."""
         self.counts: Counter[str] = Counter()
         """What became of the requests that were sent: "answered", or the kind of refusal; and its "rests"."""
         self._backoff = backoff
@@ -56,7 +58,7 @@ class Server:
 
     def wait(self, now: float, cost: float) -> float:
         """Seconds until it may be sent something of so many tokens; infinite while it has no free place."""
-        if self.running >= (1 if self.is_resting else self.settings.concurrency):
+        if self.is_resting or self.running >= self.settings.concurrency:
             return math.inf
         return max(self.resume_at - now, self._requests.wait(now, 1), self._tokens.wait(now, cost))
 
@@ -70,23 +72,35 @@ class Server:
         """Count an answer, of so many tokens more than were expected."""
         self.counts["answered"] += 1
         self._tokens.take(extra)
-        self.is_resting = False
-        self._rests = self._misses = 0
+        self._work()
 
     def pause(self, until: float) -> None:
         """Send nothing before."""
         self.resume_at = max(self.resume_at, until)
 
     def missed(self, now: float, why: Refusal, is_first: bool) -> None:
-        """Count a failure that may be the server's, while another one is up: after some in a row it rests, the longer
-        the more often.
+        """Count a failure that may be the server's, while another one is up: after some in a row it rests.
 
         `is_first`: of this request, which may itself be what fails, and is no evidence twice.
         """
         self._misses += is_first
-        is_down = why.kind == "unreachable" or self.is_resting or self._misses >= _MISSES
-        if now < self.resume_at or not is_down:
-            return
+        if not self.is_resting and (why.kind == "unreachable" or self._misses >= _MISSES):
+            self._rest(now, why)
+
+    def is_rested(self, now: float) -> bool:
+        """Whether it is time to probe it."""
+        return self.is_resting and not self.is_probed and now >= self.resume_at
+
+    def probed(self, now: float, found: Any) -> None:
+        """Hear what came of a probe, the answer or a Refusal; one that concerns the request shows that it is up."""
+        self.is_probed = False
+        if isinstance(found, Refusal) and found.kind in ("again", "pause", "unreachable"):
+            self._rest(now, found)
+        else:
+            self._work()
+
+    def _rest(self, now: float, why: Refusal) -> None:
+        """Rest, the longer the more often."""
         if not self.counts["rests"]:
             said = shortened(self.settings.redacted(why.reason))
             logging.getLogger("steepest").warning(
@@ -96,6 +110,10 @@ class Server:
         self.is_resting = True
         self._rests += 1
         self.pause(now + max(why.after or 0.0, self._backoff.wait(self._rests)))
+
+    def _work(self) -> None:
+        self.is_resting = False
+        self._rests = self._misses = 0
 
     async def ask(self, path: str, body: bytes) -> bytes | Refusal:
         """The body of an answer of status 200, or why there is none."""
@@ -141,7 +159,7 @@ class Servers:
         waits = {server: server.wait(now, cost) for server in self.each}
 
         def order(server: Server) -> Any:
-            return max(0.0, waits[server]), server is last, server.is_resting, server.running
+            return max(0.0, waits[server]), server is last, server.running
 
         first = min(self.each, key=order)
         return first, waits[first]

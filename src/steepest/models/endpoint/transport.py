@@ -13,15 +13,19 @@ from queue import SimpleQueue
 from typing import Any
 
 from steepest.errors import ModelError
+from steepest.models.endpoint import bodies, replies
 from steepest.models.endpoint.limits import Backoff
 from steepest.models.endpoint.mistakes import mistake
 from steepest.models.endpoint.replies import Refusal, Unusable
 from steepest.models.endpoint.servers import Server, Servers
 from steepest.models.endpoint.settings import Settings
+from steepest.types import Request
 from steepest.waiting import heard
 
 _FIRST_TRIES = 3
 """How often it is tried to reach a server that has never answered: more likely it is not running than restarting."""
+_PROBES = 4
+"""How often the smallest request is tried where all others have failed."""
 
 
 @dataclass(slots=True)
@@ -49,6 +53,19 @@ class Batch:
     is_over: bool = False
     error: ModelError | None = None
     """What ends it, once nothing is under way any more."""
+
+
+def smallest(settings: Settings) -> Batch:
+    """A request that shows whether anything is answered. It is not counted."""
+    request = Request("Say yes.", max_tokens=1)
+    return Batch(
+        size=1,
+        path=bodies.path_of(settings),
+        body=lambda _: bodies.generation(settings, request),
+        read=lambda _, data: replies.response(data, (), 0),
+        retries=_PROBES - 1,
+        is_optional=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +103,8 @@ class Transport:
         self._waiting: deque[_Job] = deque()
         self._open: list[Batch] = []
         self._running = self._repeating = 0
+        self._probe = smallest(settings)
+        self._probes: set[asyncio.Task[None]] = set()
         self._answers = 0
         self._alarm: asyncio.TimerHandle | None = None
         self._gate = threading.Lock()
@@ -150,7 +169,9 @@ class Transport:
             self._loop.close()
 
     async def _end(self) -> None:
-        tasks = [task for batch in self._open for task in batch.tasks]
+        tasks = [*self._probes, *(task for batch in self._open for task in batch.tasks)]
+        for probe in self._probes:
+            probe.cancel()
         for batch in list(self._open):
             batch.tell(self._closed())
             self._dismiss(batch)
@@ -191,6 +212,8 @@ class Transport:
 
     def _send(self) -> None:
         """Start what may be started now; come back when more may."""
+        if self._waiting or self._running:
+            self._send_probes()
         most = self._settings.concurrency * len(self._servers.each)
         # Requests that wait for another try leave their places to others, though not to ever more of them.
         while self._waiting and self._running < most and self._running + self._repeating < 2 * most:
@@ -212,6 +235,19 @@ class Transport:
             task = self._loop.create_task(self._attempt(job, server))
             job.batch.tasks.add(task)
             task.add_done_callback(partial(self._ended, job, server))
+
+    def _send_probes(self) -> None:
+        """Ask servers that have rested the smallest thing: no request is to wait for one that may be silent."""
+        for server in self._servers.each:
+            if server.is_rested(self._loop.time()):
+                server.is_probed = True
+                task = self._loop.create_task(self._probed(server))
+                self._probes.add(task)
+                task.add_done_callback(self._probes.discard)
+
+    async def _probed(self, server: Server) -> None:
+        server.probed(self._loop.time(), await self._asked(self._probe, 0, server))
+        self._send()
 
     def _ended(self, job: _Job, server: Server, task: asyncio.Task[float | None]) -> None:
         self._running -= 1
