@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import ipaddress
+import json
 import logging
 import math
 from collections import Counter
@@ -21,7 +22,7 @@ from steepest.models.endpoint.replies import Refusal, refusal, shortened
 from steepest.models.endpoint.settings import Settings
 
 LARGEST_BODY = 2**24
-"""Bytes of an answer that are read: some times what 64 vectors of 4,096 numbers take, the most that is asked for."""
+"""Bytes of an answer that are read: almost three times what 64 vectors of 4,096 numbers take, the most that is asked."""
 _LARGE = 2**20
 _MISSES = 3
 """So many requests in a row that fail, and a server is rested where there are others."""
@@ -136,8 +137,8 @@ class Server:
         """Names of the models that the server says it has; empty where it does not say."""
         try:
             async with self._session.get(self._url("/models"), allow_redirects=False, timeout=_SOON) as reply:
-                body = await reply.json(content_type=None)
-            return [str(each["id"]) for each in body["data"]]
+                body = await _content(reply)
+            return [str(each["id"]) for each in json.loads(body or b"")["data"]]
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError, TypeError):
             return []
 
@@ -189,7 +190,7 @@ def _session(settings: Settings) -> aiohttp.ClientSession:
     if key := settings.key:
         headers["Authorization"] = f"Bearer {key}"
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=settings.concurrency),
+        connector=aiohttp.TCPConnector(limit=settings.concurrency + 1),  # a probe beside what may be stuck
         timeout=aiohttp.ClientTimeout(total=settings.timeout),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers=headers,
