@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,8 @@ def test_every_function_of_the_package_says_so(call: Any, given: dict[str, Any])
 
 def test_what_fits_is_passed_on() -> None:
     @checked
-    def told(a: str | None, b: float = 0.5, *, c: str | Path = "x", d: Any = None, **more: Any) -> Any:
+    def told(a: str | None, b: float = 0.5, *, c: str | Path = "x", d: Sequence[str] = (), **more: Any) -> Any:
         return a, b, c, d, more
 
-    assert told(None, 3, c=Path("y"), d=5, e=6) == (None, 3, Path("y"), 5, {"e": 6})
-    assert told("a") == ("a", 0.5, "x", None, {})
+    assert told(None, 3, c=Path("y"), d=["z"], e=6) == (None, 3, Path("y"), ["z"], {"e": 6})
+    assert told("a") == ("a", 0.5, "x", (), {})

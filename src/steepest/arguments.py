@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from steepest.errors import SpecError
 
@@ -34,7 +35,8 @@ def checked(function: Callable[_P, _R]) -> Callable[_P, _R]:
         hints = get_type_hints(function)
         for name, value in signature.bind(*given, **named).arguments.items():
             if signature.parameters[name].kind is not inspect.Parameter.VAR_KEYWORD:
-                _check(name, value, get_args(hints[name]) or (hints[name],))
+                hint = hints[name]
+                _check(name, value, get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,))
         return function(*given, **named)
 
     return call

@@ -22,7 +22,7 @@ from steepest.models.endpoint.replies import Refusal, refusal, shortened
 from steepest.models.endpoint.settings import Settings
 
 LARGEST_BODY = 2**24
-"""Bytes of an answer that are read: almost three times what 64 vectors of 4,096 numbers take, the most that is asked."""
+"""Bytes of an answer that are read: thrice what 64 vectors of 4,096 numbers take, the most that is asked for."""
 _LARGE = 2**20
 _MISSES = 3
 """So many requests in a row that fail, and a server is rested where there are others."""
