@@ -3,6 +3,7 @@
 # make test-fast   the unit tests without the slow ones
 # make fuzz        every reader with up to a million inputs, guided by coverage: hours, see docs/reliability.md
 # make test-faults runs of every method killed hundreds of times, and resumed
+# make soak        an hour of runs against servers that fail, killed and resumed; memory and files watched
 # make audit   known vulnerabilities of the pinned packages; says so where they could not be looked up
 # make sbom    bills of materials, CycloneDX: sbom-core.json, sbom.json
 # make model   train the bundled model again, from nothing
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-fast lint types test-faults fuzz audit sbom model bench clean
+.PHONY: demo test test-fast lint types test-faults soak fuzz audit sbom model bench clean
 
 demo: .stamp-local
 	$(BIN)/steepest run greater --task arithmetic
@@ -39,6 +40,9 @@ sbom: $(BIN)/python
 
 test-faults: .stamp-dev
 	PYTHONPATH=tests $(BIN)/python tests/faults/fault_sweep.py --kills 40 --full-disks 10
+
+soak: .stamp-dev
+	PYTHONPATH=tests $(BIN)/python tests/faults/soak.py
 
 lint: .stamp-dev
 	$(BIN)/ruff check .

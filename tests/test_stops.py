@@ -78,6 +78,15 @@ def test_idle_ends_a_run_that_asks_nothing_any_more() -> None:
     assert stop([paid[0], paid[1], free[2], free[3]])
 
 
+def test_idle_ends_a_run_whose_questions_are_never_answered() -> None:
+    stop, paid = stops.idle(2), records([0.5] * 3)
+    cost, counts = {"usage": Usage(calls=2), "referee_usage": Usage()}, {"unanswered: task: x": 2}
+    failed = [replace(each, **cost, counts=counts) for each in paid]
+    assert stop(failed) == "nothing was left to ask in 2 steps"
+    assert stop([*failed[:2], replace(failed[2], usage=Usage(calls=3))]) is None
+    assert stop([*failed[:2], replace(failed[2], counts={"dropped": 2})]) is None
+
+
 def test_patience_is_a_limit_too() -> None:
     (stop,) = stops.of_limits(Limits(patience=2))
     assert stop(records([0.2, 0.3, 0.3, 0.3])) == "no gain on dev in 2 steps"

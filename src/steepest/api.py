@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 from steepest import spec
+from steepest.arguments import checked
 from steepest.context import FAIL_ON
 from steepest.engine import Run
 from steepest.errors import SpecError, StateError, nearest
 from steepest.evaluating import Measured, measure
 from steepest.ledger import UNLIMITED, Limits, Price
 from steepest.models.opening import Opened
-from steepest.plan import Method, Plan
+from steepest.plan import Method, Plan, checked_method
 from steepest.progress import Progress
 from steepest.results import Result
 from steepest.roles import PriceLike, cast, open_models, prices_of, written_options
@@ -41,6 +42,7 @@ Data = str | Path | Rows | TaskSpec
 MethodLike = str | Mapping[str, Any] | Method
 
 
+@checked
 def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its arguments are all there is to ask
     prompt: str | None = None,
     *,
@@ -171,6 +173,7 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
             return carry_out(run)
 
 
+@checked
 def resume(  # noqa: PLR0913  # size: the limits of a run
     folder: str | Path,
     *,
@@ -201,6 +204,7 @@ def resume(  # noqa: PLR0913  # size: the limits of a run
         return carry_out(run)
 
 
+@checked
 def evaluate(
     prompt: str | None = None,
     *,
@@ -334,8 +338,7 @@ def _with_settings(method: MethodLike, settings: Mapping[str, Any]) -> MethodLik
 
 
 def _method(method: MethodLike) -> Method:
-    built: Method = spec.build(method) if isinstance(method, str | Mapping) else method
-    return built
+    return checked_method(spec.build(method) if isinstance(method, str | Mapping) else method)
 
 
 def _settings(method: MethodLike) -> list[str]:

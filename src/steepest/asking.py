@@ -33,6 +33,7 @@ from steepest.codec import JSON, decode, encode
 from steepest.errors import ModelError, StateError
 from steepest.ledger import Ledger, bound
 from steepest.types import Gap, Infill, Prompt, Request, Response, Usage
+from steepest.waiting import heard
 
 FEW = 4
 """So many unanswered requests of a batch are no reason to stop, however small it is."""
@@ -293,7 +294,7 @@ class Asking:
 
     def _hear(self) -> None:
         """Wait for the next answer to anything, and write it down."""
-        flight, index, said = self._heard.get()
+        flight, index, said = heard(self._heard)
         if isinstance(said, BaseException):
             raise said
         self._record(flight, index, said)

@@ -143,14 +143,20 @@ def check_prices(models: Mapping[str, Opened], prices: Mapping[str, Price], limi
             )
 
 
+def checked_method(method: Any) -> Method:
+    """`method`, if it has all that one takes; SpecError otherwise."""
+    needed = ("State", "needs", "version", "init", "step", "best", "costs")
+    if missing := [name for name in needed if name not in dir(method)]:
+        raise SpecError(
+            f"a method has {', '.join(needed)}, got {type(method).__name__} without {', '.join(missing)}; add it"
+        )
+    found: Method = method
+    return found
+
+
 def _check_method(plan: Plan) -> None:
     """The method has all it takes, and no part of it a budget that is too small for these rows."""
-    needed = ("State", "needs", "version", "init", "step", "best", "costs")
-    if missing := [name for name in needed if name not in dir(plan.method)]:
-        raise SpecError(
-            f"a method has {', '.join(needed)}, got {type(plan.method).__name__} without {', '.join(missing)}; add it"
-        )
-    plan.method.costs(plan.task)
+    checked_method(plan.method).costs(plan.task)
 
 
 def _check_rows(task: Task, test: Sequence[Example]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from steepest import codec
 from steepest.errors import SpecError, nearest
 from steepest.ledger import Price
+from steepest.models import Embeds, Generates, Infills, ScoresText, WhiteBox
 from steepest.models.opening import Opened, opened
 from steepest.objects import name_of
 from steepest.tasks.judge import Judge
@@ -31,7 +32,7 @@ def open_models(named: Mapping[str, Any], options: Mapping[str, Any] | None = No
     models = {}
     for role, model in wanted.items():
         if not isinstance(model, str):
-            models[role] = model if isinstance(model, Opened) else Opened(name_of(type(model)), model)
+            models[role] = model if isinstance(model, Opened) else Opened(name_of(type(model)), _usable(role, model))
             continue
         key = codec.canonical([model, codec.encode(by_role[role])])
         if key not in shared:
@@ -44,11 +45,23 @@ def options_by_role(options: Mapping[str, Any], roles: Iterable[str]) -> dict[st
     """Options as `open_models` takes them, role by role; SpecError for those of another role."""
     by_role: dict[str, dict[str, Any]] = {role: {} for role in roles}
     for name, value in options.items():
+        if not isinstance(name, str):
+            raise SpecError(f"options are named by text, got {name!r:.80}; correct it")
         role, dot, own = name.partition(".")
         if dot and role not in by_role:
             raise SpecError(f"an option for a role needs that role's model, got {name!r}; {nearest(role, by_role)}")
         by_role[role if dot else "task"][own if dot else name] = value
     return by_role
+
+
+def _usable(role: str, model: Any) -> Any:
+    """`model`, if it can do anything that is asked of models; SpecError otherwise."""
+    if not isinstance(model, Generates | Embeds | Infills | ScoresText | WhiteBox):
+        raise SpecError(
+            f"a model is a name or an object with `id` and `generate`, got {model!r:.80} as {role!r}; "
+            "`steepest list models` shows what a name may be"
+        )
+    return model
 
 
 def cast(needs: Iterable[str], task: Task, models: Mapping[str, Opened]) -> dict[str, Opened]:
@@ -67,7 +80,17 @@ def prices_of(price: PriceLike | None, roles: Mapping[str, Opened]) -> dict[str,
     if price is None:
         return {}
     by_role = price if isinstance(price, Mapping) else dict.fromkeys(roles, price)
-    return {role: Price(*both) for role, both in by_role.items()}
+    return {role: _price(both) for role, both in by_role.items()}
+
+
+def _price(both: Any) -> Price:
+    """Of the tokens read and of those written."""
+    match both:
+        case (int() | float() as read, int() | float() as written):
+            return Price(read, written)
+    raise SpecError(
+        f"a price is dollars per million tokens, read and written, got {both!r:.80}; for example (0.15, 0.60)"
+    )
 
 
 def written_options(models: Mapping[str, Opened]) -> dict[str, Any]:

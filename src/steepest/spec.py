@@ -137,7 +137,7 @@ def _with_preset(kind: type[Any], given: Mapping[str, Any], where: str) -> Mappi
     if "preset" not in given or "preset" in _hints(kind):
         return given
     name = given["preset"]
-    if name not in presets:
+    if not isinstance(name, str) or name not in presets:
         raise SpecError(f"{where} has no preset {name!r}; {nearest(str(name), presets)}")
     return {**presets[name], **{key: value for key, value in given.items() if key != "preset"}}
 

@@ -84,15 +84,23 @@ def no_usable_prompt(steps: int = 3) -> Stop:
 
 
 def idle(steps: int = 5) -> Stop:
-    """Once so many steps in a row had nothing to ask: a method whose prompts make no mistake has nothing to learn."""
+    """Once so many steps in a row had nothing to ask, or nothing that was answered: a method whose prompts make no
+    mistake has nothing to learn, and rows that are never answered cost neither tokens nor dollars.
+    """
     _at_least("steps without a call", steps, 1)
 
     def stop(records: Sequence[StepRecord]) -> str | None:
         recent = records[1:][-steps:]
-        asked = len(recent) < steps or any(record.usage.calls for record in recent)
+        asked = len(recent) < steps or any(map(_was_answered, recent))
         return None if asked else f"nothing was left to ask in {steps:,} steps"
 
     return stop
+
+
+def _was_answered(record: StepRecord) -> bool:
+    """Whether the method asked anything in a step that got an answer."""
+    unanswered = sum(n for what, n in record.counts.items() if what.startswith("unanswered: "))
+    return record.usage.calls > 0 and record.usage.calls + record.referee_usage.calls > unanswered
 
 
 def of_limits(limits: Limits) -> tuple[Stop, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from steepest import codec
 from steepest.api import Data, MethodLike, task_source
+from steepest.arguments import checked
 from steepest.comparing.cells import Workers, carry_out, make, not_made
 from steepest.comparing.on_ray import Cluster
 from steepest.comparing.setup import FILE, Asked, begin, plans_of, setup_of, write
@@ -30,6 +31,7 @@ SERVERS = 4
 """Cells at once where models are behind servers."""
 
 
+@checked
 def compare(  # noqa: PLR0913  # size: one call is the whole interface, so its arguments are all there is to ask
     methods: Sequence[MethodLike] | Mapping[str, MethodLike] = (),
     *,

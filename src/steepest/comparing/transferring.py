@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from steepest import codec
+from steepest.arguments import checked
 from steepest.calls import Call, CallLog
 from steepest.comparing.on_ray import Cluster
 from steepest.comparing.setup import ground_of, write
@@ -80,6 +81,7 @@ class _Line:
     initial: str
 
 
+@checked
 def transfer(
     runs: Sequence[str | Path],
     models: Sequence[Any],

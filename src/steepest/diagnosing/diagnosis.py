@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from steepest import api
+from steepest.arguments import checked
 from steepest.calls import CallLog
 from steepest.comparing.setup import write
 from steepest.diagnosing import page
@@ -37,6 +38,7 @@ GAINS = (0.02, 0.05, 0.1, 0.2)
 """For which the rows needed are told."""
 
 
+@checked
 def diagnose(  # noqa: PLR0913  # size: one call is the whole interface
     prompt: str | None = None,
     *,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from steepest.arguments import checked
 from steepest.errors import SpecError, nearest
 from steepest.exporting import dspy, langchain, lm_eval, mlflow, plain, promptfoo, script, task_file
 from steepest.exporting.rebuilding import Rebuilt
@@ -57,6 +58,7 @@ class Exported:
         return next(iter(self.files.values()))
 
 
+@checked
 def export(
     folder: str | Path, to: str = "json", *, out: str | Path | None = None, which: str = "best", split: str = "dev"
 ) -> Exported:

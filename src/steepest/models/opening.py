@@ -18,6 +18,7 @@ NAMES: Mapping[str, str] = {
     "hf:NAME": "a transformers model by hub name, hf:NAME, or by folder, hf:./folder; needs steepest[local]",
     "openai:MODEL": "a model of OpenAI's, or of the server at $OPENAI_BASE_URL; the key in $OPENAI_API_KEY",
     "openai:MODEL@URL": "a model of any OpenAI-compatible server (vLLM, llama.cpp, Ollama, ...), URL up to /v1",
+    "openai:MODEL@URL,URL": "the same model on several servers, which share the requests",
     "file.py:Class": "a class of your own with `id` and `generate`",
     "scripted": "answers from a function (option answer=file.py:function), for dry runs and tests",
 }
@@ -112,9 +113,13 @@ def _open_endpoint(name: str, options: Mapping[str, Any]) -> Any:
     from steepest.models.endpoint import Settings, open_endpoint
 
     at = _address(name)
-    if at.url and options.get("url"):
-        raise ModelError(f"the model {name!r} has its url in its name, got the option url as well; leave one out")
-    return open_endpoint(_called(Settings, name, {"url": at.url, **options}, at.model))
+    settings = _called(Settings, name, {"url": at.url, **options}, at.model)
+    # The option may give the same model further servers.
+    if at.url and settings.urls[0] != at.url.partition(",")[0]:
+        raise ModelError(
+            f"the model {name!r} has its url in its name, got another one as option, {settings.url}; leave one out"
+        )
+    return open_endpoint(settings)
 
 
 def _address(name: str) -> Address:

@@ -105,6 +105,8 @@ def open_metric(answer: Answer, targets: Sequence[str] = (), folder: Path = Path
     """
     if callable(answer):
         return Custom(answer, _where(answer))
+    if not isinstance(answer, str | Mapping):
+        raise TaskError(f"a kind of answer is a name or a function, got {answer!r:.80}; {nearest('', KINDS)}")
     spec = _parsed(answer) if isinstance(answer, str) else _flat(answer)
     use = str(spec.pop("use", ""))
     if use == "judge":

@@ -1,19 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
+from served import KEY, Open, Serve
 from stub import Script, Stub, echo, running
 
 from steepest.models.endpoint import Endpoint, Settings, open_endpoint
 from steepest.models.endpoint.limits import Backoff
-
-KEY = "sk-planted-0123456789abcdef"
-
-Serve = Callable[..., Stub]
-Open = Callable[..., Endpoint]
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,7 +42,8 @@ class Say:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     fault: str = ""
-    """ "reset" closes the connection at once, "half" breaks the body off, "silence" never answers."""
+    """ "reset" closes the connection at once, "half" breaks off a body of a length that was told, "cut" one that was
+    sent in chunks, "silence" never answers; "whole" is none, but sends all in chunks."""
     delay: float = 0.0
 
 
@@ -81,10 +83,16 @@ class Stub:
     """What /models says; 404 without."""
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
+    keeps: bool = True
+    """Whether what was asked is kept; not by a server that runs for long."""
+    came: Counter[bytes] = field(default_factory=Counter)
+    """How often each body has come."""
     in_flight: int = 0
     peak: int = 0
     finished: int = 0
     connections: set[Any] = field(default_factory=set)
+    heard: Callable[[Asked, Say], None] = lambda asked, say: None
+    """Hears of each request that was answered to its end, and how."""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Record, then do as the script says."""
@@ -97,39 +105,56 @@ class Stub:
 
     async def _act(self, request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
-        self.connections.add(request.transport.get_extra_info("peername"))
-        body = await request.json()
-        tries = sum(each.body == body for each in self.asked)
+        if self.keeps:
+            self.connections.add(request.transport.get_extra_info("peername"))
+        read = await request.read()
+        body, tries, number = json.loads(read), self.came[read], self.came.total()
+        self.came[read] += 1
         authorization = request.headers.get("Authorization")
         path = request.path.removeprefix("/v1")
-        asked = Asked(path, body, authorization, time.monotonic(), tries, len(self.asked))
-        self.asked.append(asked)
+        asked = Asked(path, body, authorization, time.monotonic(), tries, number)
+        if self.keeps:
+            self.asked.append(asked)
         what = self.script(asked)
         await asyncio.sleep(3600 if what.fault == "silence" else what.delay)
         if what.fault == "reset":
             request.transport.abort()
             return web.Response()
-        if what.fault == "half":
-            response = web.StreamResponse(headers={"Content-Length": str(len(what.body))})
+        if what.fault in ("half", "cut", "whole"):
+            length = {"Content-Length": str(len(what.body))} if what.fault == "half" else {}
+            response = web.StreamResponse(status=what.status, headers={**what.headers, **length})
             await response.prepare(request)
-            await response.write(what.body[: len(what.body) // 2])
-            request.transport.abort()
+            await response.write(what.body if what.fault == "whole" else what.body[: len(what.body) // 2])
+            if what.fault != "whole":
+                request.transport.abort()
             return response
         self.finished += 1
+        self.heard(asked, what)
         return web.Response(body=what.body, status=what.status, headers=what.headers)
 
     async def listed(self, _: web.Request) -> web.Response:
         """The models."""
         return web.json_response(self.models, status=404 if self.models is None else 200)
 
-    async def serve(self, is_up: Callable[[], None], is_over: Callable[[], Awaitable[None]]) -> None:
-        """Answer until it is over."""
+    async def runner(self) -> web.AppRunner:
+        """What answers, once it is begun."""
         app = web.Application(client_max_size=2**24)
         app.add_routes([web.get("/v1/models", self.listed), web.post("/{path:.*}", self.answer)])
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.01)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return runner
+
+    async def begin(self, runner: web.AppRunner, port: int) -> web.TCPSite:
+        """Listen; 0 for any port."""
+        site = web.TCPSite(runner, "127.0.0.1", port)
+        await site.start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        return site
+
+    async def serve(self, is_up: Callable[[], None], is_over: Callable[[], Awaitable[None]]) -> None:
+        """Answer until it is over."""
+        runner = await self.runner()
+        await self.begin(runner, 0)
         is_up()
         await is_over()
         await runner.cleanup()

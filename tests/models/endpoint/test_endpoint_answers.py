@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from served import KEY, Open, Serve
 from stub import Asked, Say, error, said, say
 
-from conftest import KEY, Open, Serve
 from steepest.codec import decode, encode
 from steepest.errors import ModelError
 from steepest.models import Embeds, Generates, ScoresText

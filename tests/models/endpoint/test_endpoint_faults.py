@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 import time
@@ -8,14 +9,16 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from served import KEY, Open, Serve
 from stub import Say, echo, error, said, say
 
-from conftest import KEY, Open, Serve
 from steepest.errors import ModelError
+from steepest.models.endpoint.servers import LARGEST_BODY
 from steepest.types import Request, Response
 
 HTML = Say(b"<html><body>Bad gateway</body></html>", headers={"Content-Type": "text/html"})
 HALF = Say(said("A").body, fault="half")
+CUT = Say(said("A").body, fault="cut")
 RESET = Say(fault="reset")
 
 
@@ -46,8 +49,14 @@ def all_right(answers: dict[int, Response], n: int) -> bool:
         error(409, "conflict"),
         error(425, "early"),
         error(429, "too many", Retry_After="0"),
+        error(429, "too many"),
+        error(429, "too many", Retry_After="soon"),
+        error(429, "too many", Retry_After="-3155760000"),
+        error(429, "too many", Retry_After="Thu, 01 Jan 1970 00:00:00 GMT"),
+        Say(HTML.body, 502, HTML.headers),
         RESET,
         HALF,
+        CUT,
         HTML,
         Say(b'{"choices": [{"mess'),
         Say(b""),
@@ -302,3 +311,45 @@ def test_a_proxys_password_is_not_in_reasons(serve: Serve, endpoint: Open, monke
         threading.Thread(target=turn_away, args=(server,), daemon=True).start()
         (answer,) = dict(endpoint("https://host.invalid/v1", retries=2).generate(asks(1))).values()
     assert answer.finish == "failed" and "407" in answer.reason and "pass9" not in answer.reason
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_rows_that_are_poisoned_are_no_server_that_is_down(serve: Serve, endpoint: Open, status: int) -> None:
+    """Of a step that begins anew, only what had failed before is left to ask."""
+    stub = serve(lambda asked: error(status, "poison") if asked.text.startswith("q") else echo(asked))
+    answers = dict(endpoint(stub, retries=1).generate(asks(20)))
+    assert [answers[i].finish for i in range(20)] == ["failed"] * 20
+    assert all(f"HTTP {status}: poison" in answer.reason for answer in answers.values())
+    (probe,) = [asked for asked in stub.asked if not asked.text.startswith("q")]
+    assert probe.body["max_tokens"] == 1
+
+
+@pytest.mark.parametrize("header", ["inf", "1e308", "3155760000", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_century_is_cut_to_what_can_be_waited_for(
+    serve: Serve, endpoint: Open, monkeypatch: pytest.MonkeyPatch, header: str
+) -> None:
+    monkeypatch.setattr("steepest.models.endpoint.limits.LONGEST_RETRY_AFTER", 0.05)
+    stub = serve(lambda asked: error(429, "later", Retry_After=header) if not asked.number else echo(asked))
+    assert all_right(dict(endpoint(stub).generate(asks(5))), 5)
+
+
+@pytest.mark.parametrize("kind", ["told", "in chunks", "zipped", "an error"])
+def test_an_answer_without_end_is_not_read_to_its_end(serve: Serve, endpoint: Open, kind: str) -> None:
+    body = b" " * (2 * LARGEST_BODY)
+    headers = {"Content-Encoding": "gzip"} if kind == "zipped" else {}
+    status = 500 if kind == "an error" else 200
+    endless = Say(
+        gzip.compress(body, 1) if kind == "zipped" else body, status, headers, "whole" * (kind == "in chunks")
+    )
+    stub = serve(lambda asked: endless if asked.text == "q1" else echo(asked))
+    answers = dict(endpoint(stub).generate(asks(4)))
+    bad = answers.pop(1)
+    assert (bad.finish, bad.reason) == ("failed", "an answer of more than 16 MiB")
+    assert all(answers[i].text == f"Q{i}" for i in (0, 2, 3))
+    assert sum(asked.text == "q1" for asked in stub.asked) == 1
+
+
+def test_large_answers_are_read(serve: Serve, endpoint: Open) -> None:
+    text = "a" * (LARGEST_BODY - 1000)
+    ((_, answer),) = endpoint(serve(lambda asked: said(text))).generate(asks(1))
+    assert answer.text == text

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from served import Open, Serve
 from stub import Asked, Say, error, say
 
-from conftest import Open, Serve
 from steepest.errors import ModelError
 from steepest.models import Generates, Infills, ScoresText, open_model
 from steepest.types import Gap, Infill, Response

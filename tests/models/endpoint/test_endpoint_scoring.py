@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from served import Open, Serve
 from stub import Asked, Say, error, said, say
 
-from conftest import Open, Serve
 from steepest.errors import ModelError
 from steepest.types import Message
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from served import KEY, Serve
 
-from conftest import KEY, Serve
 from steepest.errors import ModelError
 from steepest.models import open_model
 from steepest.models.endpoint import Endpoint, Settings
@@ -67,7 +67,7 @@ def test_its_id_says_what_changes_answers_and_no_more() -> None:
         ({"extra": [1]}, "extra must be a JSON object"),
         ({"extra": {"a": float("inf")}}, "extra must be a JSON object"),
         ({"extra": {"a": object()}}, "extra must be a JSON object"),
-        ({"url": URL}, "leave one out"),
+        ({"url": "http://localhost:8001/v1"}, "leave one out"),
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, Any], told: str) -> None:

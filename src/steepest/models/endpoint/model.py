@@ -16,6 +16,7 @@ from steepest.models.endpoint.mistakes import all_failed
 from steepest.models.endpoint.replies import Refusal
 from steepest.models.endpoint.settings import Settings
 from steepest.types import Infill, Prompt, Request, Response
+from steepest.waiting import heard
 
 if TYPE_CHECKING:
     from steepest.models.endpoint.scoring import Scorer
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 Begin = Callable[[Callable[[int, Response], None], Callable[[BaseException], None]], Callable[[], None]]
 _DOWN = 5
-"""So many requests in a row that all failed for good are the server's failure, not theirs."""
+"""So many requests in a row that all failed for good may be the server's failure, not theirs."""
 
 
 class Endpoint:
@@ -50,6 +51,12 @@ class Endpoint:
 
     def __repr__(self) -> str:
         return f"Endpoint({self.id!r})"
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """What became of the requests sent since it was opened, repeated ones included, server by server."""
+        transport = self._transport
+        return transport.counts if transport else {}
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """See `Generates.generate`. Token counts are estimates where the server sends none."""
@@ -116,8 +123,10 @@ class Endpoint:
         self, batch: Batch, answered: Callable[[int, Response], None], failed: Callable[[BaseException], None]
     ) -> Callable[[], None]:
         """Send a batch; the function that cancels it."""
-        transport = self._opened()
-        hearing = _Hearing(batch.size, max(_DOWN, self._settings.concurrency))
+        from steepest.models.endpoint.transport import smallest
+
+        transport, probe = self._opened(), smallest(self._settings)
+        hearing = _Hearing(batch.size, max(_DOWN, self._settings.concurrency * len(self._settings.urls)))
 
         def tell(outcome: Outcome | BaseException) -> None:
             if isinstance(outcome, BaseException):
@@ -129,20 +138,33 @@ class Endpoint:
                 transport.cancel(batch)
             if hearing.is_down:
                 failed(all_failed(self._settings, len(hearing.held), self._why(hearing.held[-1].value)))
+            elif hearing.is_doubtful:
+                transport.begin(probe)
 
-        batch.tell = tell
+        def judge(outcome: Outcome | BaseException) -> None:
+            if not isinstance(outcome, BaseException) and isinstance(outcome.value, Response):
+                for each in hearing.held:
+                    answered(each.index, self._response(each.value))
+            else:
+                failed(all_failed(self._settings, len(hearing.held), self._why(hearing.held[-1].value)))
+
+        def cancel() -> None:
+            transport.cancel(batch)
+            transport.cancel(probe)
+
+        batch.tell, probe.tell = tell, judge
         transport.begin(batch)
-        return partial(transport.cancel, batch)
+        return cancel
 
     def _heard(self, size: int, begin: Begin) -> Iterator[tuple[int, Response]]:
         """What comes of so many requests, once somebody asks for it."""
         if not size:
             return
-        heard: SimpleQueue[tuple[int, Response] | BaseException] = SimpleQueue()
-        cancel = begin(lambda index, response: heard.put((index, response)), heard.put)
+        told: SimpleQueue[tuple[int, Response] | BaseException] = SimpleQueue()
+        cancel = begin(lambda index, response: told.put((index, response)), told.put)
         try:
             for _ in range(size):
-                each = heard.get()
+                each = heard(told)
                 if isinstance(each, BaseException):
                     raise each
                 yield each
@@ -186,6 +208,8 @@ class _Hearing:
         self.held: list[Outcome] = []
         self.is_down = False
         """Whether nothing is answered any more."""
+        self.is_doubtful = False
+        """Whether it is only known that none of the last ones was."""
 
     @property
     def is_over(self) -> bool:
@@ -201,13 +225,13 @@ class _Hearing:
         if outcome.is_alone:
             self.held.append(outcome)
             enough = outcome.value.kind != "never" and len(self.held) >= self._most
-            self.is_down = enough or (not self._left and len(self.held) >= _DOWN)
+            self.is_down = enough and self._left > 0
         else:
             if not isinstance(outcome.value, Refusal):
                 out += self.held
                 self.held.clear()
             out.append(outcome)
-            self.is_down = not self._left and len(self.held) >= _DOWN
-        if not self._left and not self.is_down:
-            out += self.held
+        if not self._left:
+            self.is_doubtful = len(self.held) >= _DOWN
+            out += [] if self.is_doubtful else self.held
         return out

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -14,6 +14,7 @@ from steepest.errors import ModelError, nearest
 from steepest.models.endpoint.keys import is_place, key_at
 
 OPENAI = "https://api.openai.com/v1"
+KEY_ENV = "OPENAI_API_KEY"
 _SHORTEST_KEY = 8
 """Shorter ones are no secrets, but words such as "ollama" or "none" for servers that look at none."""
 _APIS = ("chat", "completions")
@@ -26,13 +27,14 @@ class Settings:
 
     model: str
     url: str = ""
-    """Where the server is, up to and with /v1. By default $OPENAI_BASE_URL, else OpenAI's own."""
+    """Where the server is, up to and with /v1. By default $OPENAI_BASE_URL, else OpenAI's own. Several that serve the
+    same model are divided by commas."""
     api: str = "chat"
     """ "chat" for /chat/completions; "completions" for base models: turns as plain text, each ended by a newline."""
-    key_env: str = "OPENAI_API_KEY"
+    key_env: str = KEY_ENV
     """Where the key is: an environment variable, or keyring:SERVICE/USER. Servers of your own may need none."""
     concurrency: int = 32
-    """Requests under way at once, over all threads."""
+    """Requests under way at once, over all threads. Of several servers each has this limit and those that follow."""
     rpm: float | None = None
     """Requests a minute at most, spread evenly, repeated ones included."""
     tpm: float | None = None
@@ -71,13 +73,38 @@ class Settings:
         _check(is_place(self.key_env), f"{rule}, or keyring:SERVICE/USER")
         key = self.key
         _check(key.isascii() and key.isprintable() and " " not in key, f"the key in {self.key_env} must be one word")
-        if not key and _is_openai(self.url):
+        if not key and any(map(_is_openai, self.urls)):
             raise ModelError(f"{self.url} needs a key, and the variable {self.key_env} is not set; export it")
+        if key:
+            self._check_strangers()
         if len(key) >= _SHORTEST_KEY and key in f"{self.url} {self.model} {self.extra}":
             raise ModelError(
                 f"the key belongs in the environment only, got the one in {self.key_env} as part of the model's name, "
                 "url or extra; take it out there"
             )
+
+    def _check_strangers(self) -> None:
+        """A key goes to every server, so that it must be clear that it is meant for all of them."""
+        hosts = {"openai.com" if _is_openai(url) else str(urlsplit(url).hostname) for url in self.urls}
+        if len(hosts) == 1 or (self.key_env != KEY_ENV and "openai.com" not in hosts):
+            return
+        if "openai.com" in hosts:
+            raise ModelError(
+                f"OpenAI and other hosts take no key in common, got {self.url}; leave out one or the other"
+            )
+        raise ModelError(
+            f"a key for several hosts is named with key_env, got {', '.join(sorted(hosts))}, which would all get the "
+            f"one in {self.key_env}; name the variable of their key, or one that is not set where they need none"
+        )
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The servers, one by one."""
+        return tuple(self.url.split(","))
+
+    def at(self, url: str) -> Settings:
+        """The same with one of the servers alone."""
+        return replace(self, url=url)
 
     @property
     def key(self) -> str:
@@ -86,7 +113,9 @@ class Settings:
 
     @property
     def id(self) -> str:
-        """Model, URL, and the options that change answers."""
+        """Model, URL, and the options that change answers. Of several servers the first is named: the others answer
+        alike, and may come and go in the life of a run.
+        """
         changing = {
             "api": self.api,
             "seeds": self.seeds,
@@ -97,7 +126,7 @@ class Settings:
         said = [f"{name}={value}" for name, value in changing.items() if value != plain[name]]
         if self.extra:
             said.append("extra=" + json.dumps(self.extra, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
-        return " ".join([f"openai:{self.model}@{self.url}", *said])
+        return " ".join([f"openai:{self.model}@{self.urls[0]}", *said])
 
     def without_key(self, data: bytes) -> bytes:
         """A body without the key, for servers that repeat what they were sent; words that are no secrets stay."""
@@ -116,7 +145,17 @@ def default_url() -> str:
 
 
 def checked_url(url: str) -> str:
-    """`url` without a slash at its end; ModelError, which does not repeat it, where it carries a password."""
+    """`url`, or several divided by commas, without slashes at the end; ModelError, which does not repeat it, where one
+    carries a password.
+    """
+    urls = [_checked(each.strip()) for each in url.split(",")]
+    for each in urls:
+        if urls.count(each) > 1:
+            raise ModelError(f"each server is named once, got {each} twice; leave one out")
+    return ",".join(urls)
+
+
+def _checked(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
-import ipaddress
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
@@ -13,22 +11,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
-
-import aiohttp
-from yarl import URL
 
 from steepest.errors import ModelError
-from steepest.models.endpoint.limits import Backoff, Bucket
+from steepest.models.endpoint import bodies, replies
+from steepest.models.endpoint.limits import Backoff
 from steepest.models.endpoint.mistakes import mistake
-from steepest.models.endpoint.replies import Refusal, Unusable, refusal
+from steepest.models.endpoint.replies import Refusal, Unusable
+from steepest.models.endpoint.servers import Server, Servers
 from steepest.models.endpoint.settings import Settings
+from steepest.types import Request
+from steepest.waiting import heard
 
 _FIRST_TRIES = 3
 """How often it is tried to reach a server that has never answered: more likely it is not running than restarting."""
-_LARGE = 2**20
-_SOON = aiohttp.ClientTimeout(total=5)
+_PROBES = 4
+"""How often the smallest request is tried where all others have failed."""
 
 
 @dataclass(slots=True)
@@ -46,6 +43,8 @@ class Batch:
     """Tokens that it took, by its answer."""
     is_optional: bool = False
     """Whether servers may lack it: a refusal of all such requests is an outcome then, not an error."""
+    retries: float = math.inf
+    """How often a request is repeated, where that is less than the settings say."""
     tell: Callable[[Outcome | BaseException], None] = lambda _: None
     """Hears of every outcome, and of an error that ends it, in the transport's thread."""
     tasks: set[asyncio.Task[float | None]] = field(default_factory=set)
@@ -54,6 +53,19 @@ class Batch:
     is_over: bool = False
     error: ModelError | None = None
     """What ends it, once nothing is under way any more."""
+
+
+def smallest(settings: Settings) -> Batch:
+    """A request that shows whether anything is answered. It is not counted."""
+    request = Request("Say yes.", max_tokens=1)
+    return Batch(
+        size=1,
+        path=bodies.path_of(settings),
+        body=lambda _: bodies.generation(settings, request),
+        read=lambda _, data: replies.response(data, (), 0),
+        retries=_PROBES - 1,
+        is_optional=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +88,8 @@ class _Job:
     """Refusals for the rate, since something was last answered."""
     answers_at_first: int = -1
     answers_at_pause: int = -1
+    last: Server | None = None
+    """Who was asked last."""
 
 
 class Transport:
@@ -85,19 +99,25 @@ class Transport:
         self._settings = settings
         self._backoff = backoff
         self._loop = asyncio.new_event_loop()
-        self._session: aiohttp.ClientSession
+        self._servers = Servers(settings, backoff)
         self._waiting: deque[_Job] = deque()
         self._open: list[Batch] = []
         self._running = self._repeating = 0
+        self._probe = smallest(settings)
+        self._probes: set[asyncio.Task[None]] = set()
         self._answers = 0
-        self._resume_at = 0.0
         self._alarm: asyncio.TimerHandle | None = None
-        self._requests, self._tokens = Bucket(settings.rpm), Bucket(settings.tpm)
         self._gate = threading.Lock()
         self._is_closed = False
-        self._loop.call_soon(self._connect)
+        for server in self._servers.each:
+            self._loop.call_soon(server.connect)
         self._thread = threading.Thread(target=self._serve, name="steepest-endpoint", daemon=True)
         self._thread.start()
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """URL -> see `Server.counts`."""
+        return {server.settings.url: dict(server.counts) for server in self._servers.each}
 
     def run(self, batch: Batch) -> Generator[Outcome]:
         """What became of each request, as it is known. Closing the iterator cancels the others."""
@@ -106,7 +126,7 @@ class Transport:
         self.begin(batch)
         try:
             for _ in range(batch.size):
-                outcome = outcomes.get()
+                outcome = heard(outcomes)
                 if isinstance(outcome, BaseException):
                     raise outcome
                 yield outcome
@@ -148,16 +168,15 @@ class Transport:
         finally:
             self._loop.close()
 
-    def _connect(self) -> None:
-        self._session = _session(self._settings)
-
     async def _end(self) -> None:
-        tasks = [task for batch in self._open for task in batch.tasks]
+        tasks = [*self._probes, *(task for batch in self._open for task in batch.tasks)]
+        for probe in self._probes:
+            probe.cancel()
         for batch in list(self._open):
             batch.tell(self._closed())
             self._dismiss(batch)
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._session.close()
+        await self._servers.close()
 
     def _accept(self, batch: Batch) -> None:
         self._open.append(batch)
@@ -193,30 +212,46 @@ class Transport:
 
     def _send(self) -> None:
         """Start what may be started now; come back when more may."""
-        most = self._settings.concurrency
+        if self._waiting or self._running:
+            self._send_probes()
+        most = self._settings.concurrency * len(self._servers.each)
         # Requests that wait for another try leave their places to others, though not to ever more of them.
         while self._waiting and self._running < most and self._running + self._repeating < 2 * most:
             job = self._waiting[0]
             if job.batch.is_over:
                 self._waiting.popleft()
                 continue
-            now, cost = self._loop.time(), job.batch.estimate(job.index)
-            wait = max(self._resume_at - now, self._requests.wait(now, 1), self._tokens.wait(now, cost))
+            cost = job.batch.estimate(job.index)
+            server, wait = self._servers.next(self._loop.time(), cost, job.last)
             if wait > 0:
                 if self._alarm is not None:
                     self._alarm.cancel()
-                self._alarm = self._loop.call_later(wait, self._send)
+                self._alarm = None if math.isinf(wait) else self._loop.call_later(wait, self._send)
                 return
             self._waiting.popleft()
-            self._requests.take(1)
-            self._tokens.take(cost)
+            server.begin(cost)
             self._running += 1
-            task = self._loop.create_task(self._attempt(job))
+            job.last = server
+            task = self._loop.create_task(self._attempt(job, server))
             job.batch.tasks.add(task)
-            task.add_done_callback(partial(self._ended, job))
+            task.add_done_callback(partial(self._ended, job, server))
 
-    def _ended(self, job: _Job, task: asyncio.Task[float | None]) -> None:
+    def _send_probes(self) -> None:
+        """Ask servers that have rested the smallest thing: no request is to wait for one that may be silent."""
+        for server in self._servers.each:
+            if server.is_rested(self._loop.time()):
+                server.is_probed = True
+                task = self._loop.create_task(self._probed(server))
+                self._probes.add(task)
+                task.add_done_callback(self._probes.discard)
+
+    async def _probed(self, server: Server) -> None:
+        server.probed(self._loop.time(), await self._asked(self._probe, 0, server))
+        self._send()
+
+    def _ended(self, job: _Job, server: Server, task: asyncio.Task[float | None]) -> None:
         self._running -= 1
+        server.running -= 1
         job.batch.tasks.discard(task)
         if not task.cancelled():
             bug = task.exception()
@@ -236,68 +271,68 @@ class Transport:
         self._waiting.appendleft(job)
         self._send()
 
-    async def _attempt(self, job: _Job) -> float | None:
+    async def _attempt(self, job: _Job, server: Server) -> float | None:
         """Ask; seconds to wait before the next try, or None where there is none or it stands in line again."""
         if job.answers_at_first < 0:
             job.answers_at_first = self._answers
-        value = await self._asked(job.batch, job.index)
+        value = await self._asked(job.batch, job.index, server)
         if isinstance(value, Refusal):
-            return await self._refused(job, value)
+            server.counts[value.kind] += 1
+            return await self._refused(job, server, value)
         self._answers += 1
-        self._tokens.take(job.batch.spent(value) - job.batch.estimate(job.index))
+        server.answered(job.batch.spent(value) - job.batch.estimate(job.index))
         job.batch.tell(Outcome(job.index, value))
         return None
 
-    async def _asked(self, batch: Batch, index: int) -> Any:
+    async def _asked(self, batch: Batch, index: int, server: Server) -> Any:
         """The answer, or a Refusal."""
-        body = batch.body(index)
-        url = self._url(batch.path)
-        try:
-            # aiohttp warns of long bodies that are not streamed.
-            data = body if len(body) < _LARGE else io.BytesIO(body)
-            async with self._session.post(url, data=data, allow_redirects=False) as reply:
-                content = await reply.read()
-                if reply.status != 200:
-                    return refusal(reply.status, reply.headers, content)
-        except aiohttp.ClientConnectorError as error:
-            return Refusal("unreachable", f"no connection: {_reason(error.os_error)}")
-        except TimeoutError:
-            return Refusal("again", f"no answer within {self._settings.timeout:g} seconds")
-        except (aiohttp.ClientError, OSError) as error:
-            return Refusal("again", f"the connection broke: {_reason(error)}")
+        content = await server.ask(batch.path, batch.body(index))
+        if isinstance(content, Refusal):
+            return content
         try:
             return batch.read(index, content)
         except Unusable as unusable:
             return unusable.refusal
 
-    async def _refused(self, job: _Job, why: Refusal) -> float | None:
+    async def _refused(self, job: _Job, server: Server, why: Refusal) -> float | None:
         """What a refusal means for the job, or for all of them; returns as `_attempt`."""
         concerns_all = why.kind in ("key", "place", "everyone")
         if concerns_all and (why.kind == "key" or not job.batch.is_optional):
             job.batch.is_over = True
-            offered = await self._offered() if why.kind == "place" else []
-            self._stop(job.batch, mistake(self._settings, why, offered))
+            offered = await server.offered() if why.kind == "place" else []
+            self._stop(job.batch, mistake(server.settings, why, offered))
             return None
         if concerns_all or why.kind in ("never", "misfit"):
             self._give_up(job, why)
+            return None
+        if self._is_for_others(job, server, why):
+            self._waiting.appendleft(job)
             return None
         if why.kind == "pause":
             job.pauses = job.pauses + 1 if self._answers == job.answers_at_pause else 1
             job.answers_at_pause = self._answers
         else:
             job.failures += 1
-        failures, allowed = job.failures + job.pauses, self._settings.retries
+        failures, allowed = job.failures + job.pauses, min(self._settings.retries, job.batch.retries)
         if why.kind == "unreachable" and not self._answers:
             allowed = min(allowed, _FIRST_TRIES - 1)
-        if failures > allowed:
+        # Each server may ask to wait as often as one alone.
+        if job.failures > allowed or failures > allowed * len(self._servers.each):
             self._give_up(job, why)
             return None
         delay = max(why.after or 0.0, self._backoff.wait(failures))
         if why.kind != "pause":
             return delay
-        self._resume_at = max(self._resume_at, self._loop.time() + delay)
+        server.pause(self._loop.time() + delay)
         self._waiting.appendleft(job)
         return None
+
+    def _is_for_others(self, job: _Job, server: Server, why: Refusal) -> bool:
+        """Whether a request goes to another server at once, its failure being this one's; this one rests by then."""
+        if not self._servers.are_up_beside(server):
+            return False
+        server.missed(self._loop.time(), why, not (job.failures or job.pauses))
+        return why.kind == "unreachable"
 
     def _give_up(self, job: _Job, why: Refusal) -> None:
         is_alone = self._answers == job.answers_at_first
@@ -306,49 +341,6 @@ class Transport:
         else:
             job.batch.tell(Outcome(job.index, why, is_alone and why.kind != "misfit"))
 
-    async def _offered(self) -> list[str]:
-        """Names of the models that the server says it has; empty where it does not say."""
-        try:
-            async with self._session.get(self._url("/models"), allow_redirects=False, timeout=_SOON) as reply:
-                body = await reply.json(content_type=None)
-            return [str(each["id"]) for each in body["data"]]
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError, TypeError):
-            return []
-
-    def _url(self, path: str) -> URL:
-        return URL(self._settings.url + path, encoded=True)
-
 
 def _nobody(_: Outcome | BaseException) -> None:
     """Who hears of a batch that was dismissed. What hears of others may hold the endpoint, which is to be freed."""
-
-
-def _session(settings: Settings) -> aiohttp.ClientSession:
-    headers = {"Content-Type": "application/json"}
-    if key := settings.key:
-        headers["Authorization"] = f"Bearer {key}"
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=settings.concurrency),
-        timeout=aiohttp.ClientTimeout(total=settings.timeout),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers=headers,
-        proxy=_proxy(settings.url),
-    )
-
-
-def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for `url`; none on the way to this machine."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(host).is_loopback:
-            return None
-    if host == "localhost" or proxy_bypass(host):
-        return None
-    return getproxies().get(parts.scheme)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, aiohttp.ClientResponseError):  # its own words hold the url, a proxy's with the password
-        return f"HTTP {error.status} {error.message}"
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
