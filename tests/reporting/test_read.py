@@ -57,6 +57,19 @@ def test_an_unfinished_run(tmp_path: Path) -> None:
     assert tables.measuring.calls == 800
 
 
+def test_a_method_may_choose_by_scores_of_any_scale(run: Path) -> None:
+    """GReaTer by the paper goes by losses."""
+    path = run / "steps" / "00001.json"
+    step = json.loads(path.read_text())
+    step["best"]["scores"] = dict.fromkeys(step["best"]["scores"], -7.5)
+    put(path, step)
+    assert len(read_run(run).points) == 4
+    step["referee"]["scores"] = dict.fromkeys(step["referee"]["scores"], -7.5)
+    put(path, step)
+    with pytest.raises(StateError, match=r"a score lies in \[0, 1\], got -7\.5"):
+        read_run(run)
+
+
 def test_a_run_without_any_step(tmp_path: Path) -> None:
     tables = read_run(write_run(tmp_path / "run", prompts=["p"], dev=[0.5], finished=False))
     (tmp_path / "run" / "steps" / "00000.json").unlink()

@@ -20,7 +20,7 @@ from steepest.types import Candidate, Example, Scored
 
 SHRINK = 20
 """Rows whose weight the mean of all candidates has in a candidate's merit: right where prompts differ by some eight
-points; 8 and 50 choose as well in the simulations of bench/racing.py."""
+points."""
 ROW_SHRINK = 2
 """The same of candidates in a row's ease."""
 SWEEPS = 8

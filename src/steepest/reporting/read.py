@@ -253,9 +253,10 @@ def _sound(value: Any, what: str) -> Any:
         if abs(value) > _MOST or (isinstance(value, int) and value < 0):
             raise StateError(f"{what}: a number of a run lies below {_MOST:.0e}, got {codec.shortened(value)}")
     elif is_dataclass(value):
+        # The method's own, scores on a scale of its own among them, and what is shown as it is.
+        own = {"state", "trials", "best"} if isinstance(value, StepRecord) else {"seed", "difference"}
         for field in fields(value):
-            # A state is the method's own, and trials are shown as they are.
-            if field.name not in ("state", "trials", "seed", "difference"):
+            if field.name not in own:
                 _sound(getattr(value, field.name), what)
     elif isinstance(value, Mapping):
         for each in value.values():
