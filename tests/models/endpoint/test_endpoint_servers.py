@@ -17,6 +17,8 @@ from steepest.errors import ModelError
 from steepest.models import open_model
 from steepest.models.endpoint import Endpoint, Settings, open_endpoint
 from steepest.models.endpoint.limits import Backoff
+from steepest.models.endpoint.replies import Refusal
+from steepest.models.endpoint.servers import Servers
 from steepest.models.opening import opened
 from steepest.types import Request, Response
 
@@ -217,6 +219,20 @@ def test_a_wrong_key_at_one_is_told_with_its_address(serve: Serve, together: Tog
     well, wrong = serve(), serve(lambda asked: error(401, "no"))
     with pytest.raises(ModelError, match=f"^{wrong.url} refuses the key"):
         list(together(well, wrong, concurrency=2).generate(asks(50)))
+
+
+def test_a_probe_that_fails_after_an_answer_came_sends_nobody_to_rest() -> None:
+    servers = Servers(Settings("m", f"{A},{B}", key_env="NO_SUCH_KEY"), Backoff(0.5))
+    one, other = servers.each
+    gone = Refusal("unreachable", "no connection")
+    assert servers.are_up_beside(one)
+    one.missed(0.0, gone, True)
+    one.is_probed = True
+    one.answered(0.0)  # a request from before it was rested
+    assert servers.are_up_beside(other)
+    other.missed(1.0, gone, True)
+    one.probed(2.0, Refusal("again", "no answer within 120 seconds"))
+    assert [each.is_resting for each in servers.each] == [False, True], "nobody would be asked any more"
 
 
 # -- faults of all -------------------------------------------------------------------------------------------------
