@@ -38,7 +38,7 @@ class Algebra:
     def equal(self, gold: str, answer: str) -> bool:
         """Whether two expressions are equal; no where that cannot be told in time."""
         with self._lock:
-            if self._process and self._process.poll() is not None:  # ended between pairs, which says nothing of this one
+            if self._process and self._process.poll() is not None:  # it ended between pairs
                 self.close()
             process = self._process or self._begun()
             assert process.stdin is not None and process.stdout is not None, "both are pipes"

@@ -68,7 +68,7 @@ class Endpoint:
         answered: Callable[[int, Response], None],
         failed: Callable[[BaseException], None],
     ) -> Callable[[], None]:
-        """See `asking.Overlaps.begin`."""
+        """See `lots.Overlaps.begin`."""
         sizes = [bodies.prompt_bytes(request.prompt) for request in requests]
         batch = self._written(
             requests,
