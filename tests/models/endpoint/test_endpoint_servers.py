@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -115,6 +116,18 @@ def test_a_key_is_for_servers_that_it_is_said_to_be_for(monkeypatch: pytest.Monk
         for name in ("OPENAI_API_KEY", "OUR_KEY"):
             with pytest.raises(ModelError, match="take no key in common"):
                 open_model(f"openai:m@{other}", key_env=name)
+
+
+def test_a_key_that_is_there_only_later_goes_to_no_strangers_either(
+    monkeypatch: pytest.MonkeyPatch, serve: Serve, together: Together
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    stub = serve()
+    model = together(stub, stub.url.replace("127.0.0.1", "localhost"))
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with pytest.raises(ModelError, match="named with key_env"):
+        list(model.generate(asks(2)))
+    assert not stub.asked
 
 
 # -- shares --------------------------------------------------------------------------------------------------------
@@ -253,10 +266,15 @@ def test_where_all_fail_that_is_an_error_and_ends(serve: Serve, together: Togeth
     assert max(tries for stub in stubs for body, tries in stub.came.items() if b"Say yes" not in body) <= 2 * 3 + 1
 
 
-def test_all_go_down_and_one_comes_back(serve: Serve, together: Together) -> None:
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_batch_in_doubt_is_forgotten_once_that_is_settled(serve: Serve, together: Together, answers: bool) -> None:
     def script(asked: Asked) -> Say:
-        return echo(asked) if not 20 <= asked.number < 60 else error(503, "down")
+        return echo(asked) if answers and not asked.text.startswith("q") else error(503, "down")
 
-    stubs = [serve(script) for _ in range(2)]
-    stubs[1].came = stubs[0].came  # which numbers are those of both
-    assert all_right(list(together(*stubs, retries=12, concurrency=4).generate(asks(100))), 100)
+    told = SimpleQueue[object]()
+    model = together(serve(script), retries=0)
+    model.begin(asks(6), lambda index, response: told.put(response), told.put)
+    said = [told.get(timeout=10) for _ in range(6 if answers else 1)]
+    assert all(isinstance(each, Response) == answers for each in said)
+    model.close()
+    assert told.empty()
