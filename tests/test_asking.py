@@ -12,13 +12,13 @@ import pytest
 
 from scrambled import Scrambled, answer
 from steepest import spec
-from steepest.asking import Overlaps
 from steepest.calls import CallLog
 from steepest.context import Context, World
 from steepest.engine import Run
 from steepest.errors import BudgetSpent, ModelError
 from steepest.events import CallsAnswered, Event
 from steepest.ledger import UNLIMITED, Ledger, Limits
+from steepest.lots import Overlaps
 from steepest.models.opening import Opened
 from steepest.models.scripted import Scripted
 from steepest.plan import Plan

@@ -163,6 +163,30 @@ def test_failures_of_what_was_foreseen_count_for_its_batch(context: Open) -> Non
         batch.answers()
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_failures_of_what_was_foreseen_elsewhere_count_for_the_batch_that_asks(is_there: bool, context: Open) -> None:
+    class NoJudge(Backwards):
+        def begin(
+            self,
+            requests: Sequence[Request],
+            answered: Callable[[int, Response], None],
+            failed: Callable[[BaseException], None],
+        ) -> Callable[[], None]:
+            if "<rating>" not in text_of(requests[0].prompt):
+                return super().begin(requests, answered, failed)
+            for index in range(len(requests)):
+                answered(index, Response("", finish="failed", reason="HTTP 500"))
+            return lambda: None
+
+    ctx = context(NoJudge(), metric=JUDGE)
+    ctx.scoring([Candidate("Add.")], ctx.task.dev)
+    if is_there:
+        ctx.generate("optimizer", ["What else is known by then?"])
+        ctx._asking.drain()
+    with pytest.raises(ModelError, match="6 of 6"):
+        ctx.score([Candidate("Add.")], ctx.task.dev)
+
+
 def test_a_run_that_broke_off_anywhere_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
     def plan(model: Any) -> Plan:
         world = toy_world(train=6, dev=5, test=4)

@@ -18,7 +18,7 @@ ORDER = [
     ["errors", "types", "_version"],
     ["arguments", "codec", "objects", "records", "results", "lock", "waiting", "cluster", "trusting"],
     ["models", "tasks", "bundled"],
-    ["calls", "costs", "ledger", "events", "whitebox", "asking", "answering", "context"],
+    ["calls", "costs", "ledger", "events", "whitebox", "lots", "asking", "answering", "context"],
     ["parts"],
     ["methods"],
 ]

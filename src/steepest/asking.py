@@ -23,76 +23,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any
 
 from steepest.calls import Call, CallLog, call_key
 from steepest.codec import JSON, decode, encode
 from steepest.errors import ModelError, StateError
 from steepest.ledger import Ledger, bound
+from steepest.lots import Kind, Lot
 from steepest.types import Gap, Infill, Prompt, Request, Response, Usage
 from steepest.waiting import heard
 
-FEW = 4
-"""So many unanswered requests of a batch are no reason to stop, however small it is."""
 REASON = 80
 """Characters by which reasons of unanswered requests are told apart."""
 
 Question = Request | Infill
-Kind = Literal["generate", "infill"]
 Follow = Callable[[Response], None]
 """Hears of an answer as soon as it is there, whatever the program waits for; may foresee, and nothing else."""
-
-
-@runtime_checkable
-class Overlaps(Protocol):
-    """A model that can be asked further questions while it answers others."""
-
-    @property
-    def id(self) -> str:
-        """See `Generates.id`."""
-        ...
-
-    def begin(
-        self,
-        requests: Sequence[Request],
-        answered: Callable[[int, Response], None],
-        failed: Callable[[BaseException], None],
-    ) -> Callable[[], None]:
-        """Begin to answer and return at once, with a function that cancels what is not answered yet.
-
-        `answered` hears of (index, response), each index once; `failed` of an error, which ends it. Both are called
-        in any thread.
-        """
-        ...
-
-
-@dataclass(slots=True)
-class Lot:
-    """Questions that belong together: one batch of a method, sent whole or bit by bit."""
-
-    role: str
-    kind: Kind
-    model: Any
-    """Has the capability for the kind."""
-    size: int = 0
-    """Distinct questions so far."""
-    needed: int = 0
-    """Answers that must come from the model."""
-    answered: int = 0
-    under_way: int = 0
-    """Questions sent and not answered."""
-    is_whole: bool = False
-    """Whether no question is to follow."""
-    reasons: Counter[str] = field(default_factory=Counter)
-    """Why questions went unanswered."""
-
-    @property
-    def overlaps(self) -> bool:
-        """Whether its questions can be sent while others are under way."""
-        return self.kind == "generate" and isinstance(self.model, Overlaps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +58,7 @@ class _Flight:
     def __init__(self, asked: Mapping[str, _Open]) -> None:
         self.keys = list(asked)
         self.questions = [each.question for each in asked.values()]
-        self.lots = list({id(each.lot): each.lot for each in asked.values()}.values())
+        self.lots = {id(each.lot): each.lot for each in asked.values()}
         self.waiting = set(range(len(asked)))
         self.cancel: Callable[[], None] = lambda: None
 
@@ -134,6 +83,8 @@ class Asking:
         """What is not sent yet."""
         self._has_waited = False
         """Whether anything that overlaps had to wait, for fear of a limit."""
+        self._foreseen: dict[str, Lot] = {}
+        """What was foreseen and is not asked yet, with the lot that foresaw it."""
         self._followers: dict[str, list[Follow]] = {}
         """Who hears of an answer as it comes."""
         self._flights: list[_Flight] = []
@@ -144,6 +95,8 @@ class Asking:
         keys = [call_key(lot.model.id, lot.kind, encode(question)) for question in questions]
         asked = {key: _Open(lot, question) for key, question in zip(keys, questions, strict=True)}
         lot.size += len(asked)
+        for key in asked:
+            self._take_over(key, lot)
         lot.needed += sum(not (key in self._open or key in self._later or self._log.get(key)) for key in asked)
         blocked = not lot.overlaps or any(each.lot.overlaps for each in self._later.values())
         if blocked or not self._launched(lot, asked):
@@ -162,9 +115,10 @@ class Asking:
         asked = {key: _Open(lot, question) for key, question in zip(keys, questions, strict=True)}
         if not self._ledger.has_room(lot.role, _bounds(asked)):
             return
-        needed = sum(not (key in self._open or self._log.get(key)) for key in asked)
+        new = [key for key in asked if not (key in self._open or self._log.get(key))]
         if self._launched(lot, asked):
-            lot.needed += needed
+            lot.needed += len(new)
+            self._foreseen |= dict.fromkeys(new, lot)
             if follow:
                 for place, key in enumerate(keys):
                     self.heard(key, partial(follow, place))
@@ -179,7 +133,7 @@ class Asking:
     def end(self, lot: Lot) -> None:
         """Say that nothing is to be added to a lot; ModelError where too much of it went unanswered."""
         lot.is_whole = True
-        self._check_share(lot)
+        lot.check(self._share)
 
     def answer(self, key: str) -> Response:
         """An answer, waited for."""
@@ -213,6 +167,20 @@ class Asking:
             if isinstance(said, Response) and index in flight.waiting:
                 self._record(flight, index, said)
         self._flights.clear()
+
+    def _take_over(self, key: str, lot: Lot) -> None:
+        """Have a failure count for the lot that asks, where another one foresaw the question."""
+        other = self._foreseen.pop(key, lot)
+        if other is lot:
+            return
+        if key in self._open:
+            self._open[key] = _Open(lot, self._open[key].question)
+            for each, more in ((other, -1), (lot, 1)):
+                each.needed += more
+                each.under_way += more
+        elif reason := _failure(self._response(key)):
+            other.reasons[reason] -= 1
+            lot.reasons[reason] += 1
 
     def _response(self, key: str) -> Response:
         response: Response = decode(Response, self._ledger.response(key), "a journaled answer", StateError)
@@ -289,8 +257,8 @@ class Asking:
                 f"a model must answer every request once, got no answer to {len(flight.waiting)} of {len(asked)} "
                 f"from {lot.model.id!r}; correct its `{lot.kind}`"
             )
-        for each in flight.lots:
-            self._check_share(each)
+        for each in flight.lots.values():
+            each.check(self._share)
 
     def _hear(self) -> None:
         """Wait for the next answer to anything, and write it down."""
@@ -300,13 +268,13 @@ class Asking:
         self._record(flight, index, said)
         if not flight.waiting:
             self._flights.remove(flight)
-            for lot in flight.lots:
-                self._check_share(lot)
+            for lot in flight.lots.values():
+                lot.check(self._share)
 
     def _record(self, flight: _Flight, index: int, response: Response) -> None:
         """Write an answer down."""
         if index not in flight.waiting:
-            lot = flight.lots[0]
+            lot = next(iter(flight.lots.values()))
             raise ModelError(
                 f"a model must answer every request once, got a second or unasked answer {index} of "
                 f"{len(flight.keys)} from {lot.model.id!r}; correct its `{lot.kind}`"
@@ -320,23 +288,13 @@ class Asking:
         lot.answered += 1
         lot.under_way -= 1
         self._told(lot.answered, lot.needed)
-        if response.finish == "failed":
+        flight.lots[id(lot)] = lot
+        if reason := _failure(response):
             # What is said of this very request comes late in a reason; counts are of kinds.
-            reason = response.reason or "no reason given"
             self._tally(f"unanswered: {lot.role}: {reason[:REASON]}")
             lot.reasons[reason] += 1
         for follow in self._followers.pop(key, ()):
             follow(response)
-
-    def _check_share(self, lot: Lot) -> None:
-        """ModelError where too much of a lot that is whole went unanswered, once all that was sent is written down."""
-        failed = lot.reasons.total()
-        if lot.is_whole and not lot.under_way and failed > max(self._share * lot.size, FEW if self._share else 0):
-            raise ModelError(
-                f"at most {self._share:.0%} of a batch may go unanswered, got {failed:,} of {lot.size:,} from "
-                f"{lot.model.id!r} in the role {lot.role!r}, mostly: {lot.reasons.most_common(1)[0][0]}; "
-                "put that right, or allow more with fail_on"
-            )
 
 
 class Batch:
@@ -394,6 +352,11 @@ def _lot_of(group: Mapping[str, _Open]) -> Lot:
 
 def _bounds(asked: Mapping[str, _Open]) -> dict[str, Usage]:
     return {key: bound(each.question) for key, each in asked.items()}
+
+
+def _failure(response: Response) -> str:
+    """Why there is no answer; empty where there is one."""
+    return (response.reason or "no reason given") if response.finish == "failed" else ""
 
 
 def _cost(response: JSON) -> Usage:

@@ -13,12 +13,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from steepest.answering import Ahead, Rated, Ruled
-from steepest.asking import Asking, Batch, Lot
+from steepest.asking import Asking, Batch
 from steepest.calls import CallLog
 from steepest.codec import canonical, encode
 from steepest.errors import ModelError, SpecError, nearest
 from steepest.events import CallsAnswered, Event, Phase, TrialNoted
 from steepest.ledger import Ledger, Price
+from steepest.lots import Lot
 from steepest.models import Embeds, Floats, Generates, Infills, ScoresText, Tells, WhiteBox
 from steepest.tasks.judge import Judge
 from steepest.tasks.task import Task

@@ -42,6 +42,12 @@ def test_whatever_the_sizes_the_budget_holds_and_exactly_so_many_survive(data: s
     assert min(map(len, asked.values())) >= race.certain(n, rows) >= race.certain(n + 1, rows) >= 1
 
 
+@pytest.mark.parametrize(("rows", "budget"), [(12, 100), (12, 2048), (100, 500), (100, 2048)])
+def test_what_is_certain_for_many_is_certain_for_fewer(rows: int, budget: int) -> None:
+    certain = [Racing(budget).certain(n, rows) for n in range(1, 33)]
+    assert certain == sorted(certain, reverse=True) and 1 <= certain[-1] <= certain[0] <= rows
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.integers(2, 9), st.integers(1, 40), st.integers(1, 4), st.integers(0, 10**6))
 def test_infinite_patience_chooses_as_full_does(n: int, rows: int, keep: int, seed: int) -> None:

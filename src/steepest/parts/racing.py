@@ -92,8 +92,8 @@ class Racing:
         """See `Foresees`."""
         if self.budget is None:
             return min(self.block, examples)
-        sizes = _halvings(candidates)
-        return min(examples, _portion(min(self.budget, candidates * examples), sizes))
+        # Where the budget is more than can be asked, fewer may be asked less: they share fewer evaluations.
+        return min(_portion(min(self.budget, n * examples), _halvings(n)) for n in range(1, candidates + 1))
 
     def _within_budget(self, pool: Pool, keep: int) -> list[Scored]:
         """Halving, until one is left."""

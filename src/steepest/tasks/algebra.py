@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from functools import lru_cache
 
 if sys.platform != "win32":
@@ -37,20 +38,22 @@ class Algebra:
     def equal(self, gold: str, answer: str) -> bool:
         """Whether two expressions are equal; no where that cannot be told in time."""
         with self._lock:
+            if self._process and self._process.poll() is not None:  # it ended between pairs
+                self.close()
             process = self._process or self._begun()
             assert process.stdin is not None and process.stdout is not None, "both are pipes"
             alarm = threading.Timer(_PATIENCE, process.kill)
             alarm.start()
+            said = b""
             try:
-                process.stdin.write(json.dumps([gold, answer]).encode() + b"\n")
-                process.stdin.flush()
-                said = process.stdout.readline()
-            except BrokenPipeError:
-                said = b""
+                with suppress(BrokenPipeError):
+                    process.stdin.write(json.dumps([gold, answer]).encode() + b"\n")
+                    process.stdin.flush()
+                    said = process.stdout.readline()
             finally:
                 alarm.cancel()
-            if not said:
-                self.close()
+                if not said:  # it ended; or this was interrupted, and its answer would be taken for the next pair's
+                    self.close()
             return said == b"1\n"
 
     def close(self) -> None:
@@ -58,7 +61,7 @@ class Algebra:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
-            with process:
+            with suppress(BrokenPipeError), process:  # what it did not take is written once more when it is closed
                 pass
 
     def _begun(self) -> subprocess.Popen[bytes]:

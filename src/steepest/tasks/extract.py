@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 _Reads = Callable[[str, int], "Statement"]
 _MOST = 64
-"""Statements and marked parts that are looked at, counted from the end."""
+"""Statements that are looked at, counted from the end."""
 _PLAIN: dict[int, str] = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 _PLAIN |= {ord("\u3000"): " ", ord("。"): ". ", ord("、"): ", ", ord("’"): "'"}
 _PLAIN |= dict.fromkeys(map(ord, "\u2212\u2010\u2011"), "-")

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from steepest.errors import ModelError
 from steepest.models import open_model
 from steepest.models.endpoint import Endpoint, Settings, open_endpoint
 from steepest.models.endpoint.limits import Backoff
+from steepest.models.endpoint.replies import Refusal
+from steepest.models.endpoint.servers import Servers
 from steepest.models.opening import opened
 from steepest.types import Request, Response
 
@@ -115,15 +118,28 @@ def test_a_key_is_for_servers_that_it_is_said_to_be_for(monkeypatch: pytest.Monk
                 open_model(f"openai:m@{other}", key_env=name)
 
 
+def test_a_key_that_is_there_only_later_goes_to_no_strangers_either(
+    monkeypatch: pytest.MonkeyPatch, serve: Serve, together: Together
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    stub = serve()
+    model = together(stub, stub.url.replace("127.0.0.1", "localhost"))
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with pytest.raises(ModelError, match="named with key_env"):
+        list(model.generate(asks(2)))
+    assert not stub.asked
+
+
 # -- shares --------------------------------------------------------------------------------------------------------
 
 
 def test_they_share_one_queue_and_keep_their_own_limits(serve: Serve, together: Together) -> None:
-    stubs = [serve(lambda asked: replace(echo(asked), delay=0.01)) for _ in range(3)]
+    # Who is asked first is busy until all have been.
+    stubs = [serve(lambda asked: replace(echo(asked), delay=0.5 if asked.number < 4 else 0.001)) for _ in range(3)]
     model = together(*stubs, concurrency=4)
     assert all_right(list(model.generate(asks(120))), 120)
     assert sum(len(stub.asked) for stub in stubs) == 120
-    assert all(stub.peak == 4 and len(stub.asked) > 20 for stub in stubs)
+    assert [stub.peak for stub in stubs] == [4, 4, 4]
     assert {url: counts["answered"] for url, counts in model.counts.items()} == {
         stub.url: len(stub.asked) for stub in stubs
     }
@@ -219,6 +235,20 @@ def test_a_wrong_key_at_one_is_told_with_its_address(serve: Serve, together: Tog
         list(together(well, wrong, concurrency=2).generate(asks(50)))
 
 
+def test_a_probe_that_fails_after_an_answer_came_sends_nobody_to_rest() -> None:
+    servers = Servers(Settings("m", f"{A},{B}", key_env="NO_SUCH_KEY"), Backoff(0.5))
+    one, other = servers.each
+    gone = Refusal("unreachable", "no connection")
+    assert servers.are_up_beside(one)
+    one.missed(0.0, gone, True)
+    one.is_probed = True
+    one.answered(0.0)  # a request from before it was rested
+    assert servers.are_up_beside(other)
+    other.missed(1.0, gone, True)
+    one.probed(2.0, Refusal("again", "no answer within 120 seconds"))
+    assert [each.is_resting for each in servers.each] == [False, True], "nobody would be asked any more"
+
+
 # -- faults of all -------------------------------------------------------------------------------------------------
 
 
@@ -237,10 +267,15 @@ def test_where_all_fail_that_is_an_error_and_ends(serve: Serve, together: Togeth
     assert max(tries for stub in stubs for body, tries in stub.came.items() if b"Say yes" not in body) <= 2 * 3 + 1
 
 
-def test_all_go_down_and_one_comes_back(serve: Serve, together: Together) -> None:
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_batch_in_doubt_is_forgotten_once_that_is_settled(serve: Serve, together: Together, answers: bool) -> None:
     def script(asked: Asked) -> Say:
-        return echo(asked) if not 20 <= asked.number < 60 else error(503, "down")
+        return echo(asked) if answers and not asked.text.startswith("q") else error(503, "down")
 
-    stubs = [serve(script) for _ in range(2)]
-    stubs[1].came = stubs[0].came  # which numbers are those of both
-    assert all_right(list(together(*stubs, retries=12, concurrency=4).generate(asks(100))), 100)
+    told = SimpleQueue[object]()
+    model = together(serve(script), retries=0)
+    model.begin(asks(6), lambda index, response: told.put(response), told.put)
+    said = [told.get(timeout=10) for _ in range(6 if answers else 1)]
+    assert all(isinstance(each, Response) == answers for each in said)
+    model.close()
+    assert told.empty()

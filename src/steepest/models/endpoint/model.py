@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -68,7 +69,7 @@ class Endpoint:
         answered: Callable[[int, Response], None],
         failed: Callable[[BaseException], None],
     ) -> Callable[[], None]:
-        """See `asking.Overlaps.begin`."""
+        """See `lots.Overlaps.begin`."""
         sizes = [bodies.prompt_bytes(request.prompt) for request in requests]
         batch = self._written(
             requests,
@@ -132,16 +133,18 @@ class Endpoint:
             if isinstance(outcome, BaseException):
                 failed(outcome)
                 return
-            for each in hearing.told(outcome):
-                answered(each.index, self._response(each.value))
-            if hearing.is_over:
+            known = hearing.told(outcome)
+            if hearing.is_over:  # before anybody hears of it, who may close the endpoint, which fails what is open
                 transport.cancel(batch)
+            for each in known:
+                answered(each.index, self._response(each.value))
             if hearing.is_down:
                 failed(all_failed(self._settings, len(hearing.held), self._why(hearing.held[-1].value)))
             elif hearing.is_doubtful:
                 transport.begin(probe)
 
         def judge(outcome: Outcome | BaseException) -> None:
+            transport.cancel(probe)
             if not isinstance(outcome, BaseException) and isinstance(outcome.value, Response):
                 for each in hearing.held:
                     answered(each.index, self._response(each.value))
@@ -176,7 +179,8 @@ class Endpoint:
 
         with self._lock:
             if self._transport is None:
-                self._transport = Transport(self._settings, self._backoff)
+                # Checked once more: a key may have been set since.
+                self._transport = Transport(replace(self._settings), self._backoff)
                 self._closing = weakref.finalize(self, self._transport.close)
             return self._transport
 

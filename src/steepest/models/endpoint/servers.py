@@ -93,12 +93,16 @@ class Server:
         return self.is_resting and not self.is_probed and now >= self.resume_at
 
     def probed(self, now: float, found: Any) -> None:
-        """Hear what came of a probe, the answer or a Refusal; one that concerns the request shows that it is up."""
+        """Hear what came of a probe, the answer or a Refusal; one that concerns the request shows that it is up.
+
+        Where it has answered a request meanwhile, a probe that failed does not count: others may rest by now, and not
+        all may.
+        """
         self.is_probed = False
-        if isinstance(found, Refusal) and found.kind in ("again", "pause", "unreachable"):
-            self._rest(now, found)
-        else:
+        if not (isinstance(found, Refusal) and found.kind in ("again", "pause", "unreachable")):
             self._work()
+        elif self.is_resting:
+            self._rest(now, found)
 
     def _rest(self, now: float, why: Refusal) -> None:
         """Rest, the longer the more often."""
