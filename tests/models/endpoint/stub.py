@@ -158,6 +158,9 @@ class Stub:
         is_up()
         await is_over()
         await runner.cleanup()
+        # Connections that were cut are closed in the loop's next rounds.
+        for _ in range(5):
+            await asyncio.sleep(0)
 
 
 @contextmanager
