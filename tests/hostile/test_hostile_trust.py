@@ -281,3 +281,16 @@ def test_a_folder_of_steps_that_is_a_link_is_written_nowhere(shell: Shell) -> No
     refused = shell("resume", run, "--steps", "2")
     assert refused.code == 2 and "not a link" in refused.err
     assert sorted((shell.folder / "victim").iterdir()) == before
+
+
+def test_a_cell_that_is_a_strangers_writes_its_error_nowhere_else(shell: Shell) -> None:
+    asked = ("compare", METHOD, "--task", finished(shell), "--calls", "300", "--seeds", "1", "--out", "c")
+    model = ("--model", "scripted", "--option", "answer=mine.py:answer")
+    assert shell(*asked, *model).code == 0
+    (cell,) = (shell.folder / "c" / "cells").iterdir()
+    (cell / "result.json").unlink()
+    victim = shell.folder / "victim"
+    victim.write_text("precious")
+    (cell / "stderr.txt").symlink_to(victim)
+    assert shell(*asked, *model).code == 0
+    assert victim.read_text() == "precious" and (cell / "result.json").is_file()
