@@ -173,6 +173,13 @@ def test_code_inside_the_folder_is_refused_even_then(shell: Shell) -> None:
     assert not ran(run / "evil.py")
 
 
+def test_what_is_no_run_is_not_trusted(shell: Shell) -> None:
+    for text in ("[1]", "3", '{"method": 3}'):
+        (shell.folder / "run.json").write_text(text)
+        refused = shell("trust", shell.folder, "x")
+        assert refused.code == 2 and "has format None" in refused.err
+
+
 def test_the_list_is_the_users_own(shell: Shell) -> None:
     run = finished(shell)
     kept = shell.folder / "state" / "steepest" / "trusted"
