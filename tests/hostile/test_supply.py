@@ -73,9 +73,7 @@ def test_tools_that_were_half_made_are_made_again(
     assert "nothing" in audit.tools()
 
 
-@pytest.mark.parametrize(
-    ("missing", "bills", "code"), [("no network", [], 0), ("", ["{}", "{ }"], 1), ("", [None], 1)]
-)
+@pytest.mark.parametrize(("missing", "bills", "code"), [("no network", [], 0), ("", ["{}", "{ }"], 1), ("", [None], 1)])
 def test_a_bill_that_is_wrong_is_a_failure_and_one_that_cannot_be_had_is_none(
     sbom: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, bills: list[Any], code: int
 ) -> None:
