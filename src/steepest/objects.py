@@ -105,7 +105,7 @@ def _import(module: str, name: str, error: type[SteepestError]) -> ModuleType:
         raise error(f"a name with a colon is file.py:Name or module:Name, got {name!r}; correct it")
     try:
         return importlib.import_module(module)
-    except ImportError as missing:
+    except (ImportError, RecursionError) as missing:  # the latter for a name with dots without end
         raise error(f"a name with a colon is file.py:Name or module:Name, got {name!r}: {missing}") from missing
 
 

@@ -133,6 +133,8 @@ class Crew:
                 for ready in self._ready():
                     if ready in streams:
                         yield from self._hear(ready)
+                        if self._streams is not streams:
+                            break
                     else:
                         self._join(ready)
         finally:
