@@ -60,10 +60,14 @@ def read(report: Mapping[str, Any]) -> Audit:
 
 def tools() -> str:
     """Install the tools; why that failed, or nothing."""
-    steps = [[sys.executable, "-m", "venv", str(TOOLS)]] if not TOOLS.exists() else []
-    pip = [str(TOOLS / "bin" / "python"), "-m", "pip", "install", "--quiet", "--requirement"]
+    python = TOOLS / "bin" / "python"
+    steps = [] if python.exists() else [[sys.executable, "-m", "venv", str(TOOLS)]]
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--requirement"]
     for step in (*steps, [*pip, str(ROOT / ".ci" / "audit-requirements.txt")]):
-        done = subprocess.run(step, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(step, capture_output=True, text=True, check=False)
+        except OSError as missing:
+            return str(missing)
         if done.returncode:
             return last_line(done.stderr)
     return ""

@@ -2,8 +2,8 @@
 
     python .ci/sbom.py [--may-be-offline]
 
-Each is made twice, which must come out the same, and is checked against the schema. Exit code 3 where a tool or a
-package could not be had; 0 with --may-be-offline, and said as loudly.
+Each is made twice, which must come out the same, and is checked against the schema; exit code 1 where that fails. 3
+where a tool or a package could not be had; 0 with --may-be-offline, and said as loudly.
 """
 
 from __future__ import annotations
@@ -20,8 +20,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from audit import ROOT, TOOLS, last_line, tools
 
 
-class Failed(Exception):
-    """What could not be done, in a line."""
+class Missing(Exception):
+    """What could not be had, in a line."""
+
+
+class Wrong(Exception):
+    """What is wrong with a bill, in a line."""
 
 
 def made(python: Path) -> str:
@@ -30,7 +34,7 @@ def made(python: Path) -> str:
     command += ["--validate", "--mc-type", "library", "--output-format", "JSON", str(python)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Failed(last_line(done.stderr))
+        raise Wrong(last_line(done.stderr))
     return done.stdout.replace(ROOT.as_uri(), "file:///")  # where this checkout happens to be
 
 
@@ -38,7 +42,7 @@ def write(python: Path, path: Path) -> None:
     """Into a file, if it comes out the same twice."""
     once, again = made(python), made(python)
     if once != again:
-        raise Failed(f"{path.name} comes out differently each time")
+        raise Wrong(f"{path.name} comes out differently each time")
     path.write_text(once, "utf-8")
     count = len(json.loads(once)["components"])
     print(f"sbom: {path.name}, {count} components, valid by the schema, the same twice")
@@ -54,7 +58,7 @@ def core(folder: Path) -> Path:
     for step in steps:
         done = subprocess.run(step, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise Failed(last_line(done.stderr))
+            raise Missing(last_line(done.stderr))
     return folder / "bin" / "python"
 
 
@@ -66,15 +70,18 @@ def main() -> int:
     given = parser.parse_args()
     try:
         if missing := tools():
-            raise Failed(f"the tools could not be installed: {missing}")
+            raise Missing(f"the tools could not be installed: {missing}")
         with tempfile.TemporaryDirectory() as place:
             write(core(Path(place) / "core"), given.out / "sbom-core.json")
         everything = ROOT / ".venv" / "bin" / "python"
         if everything.exists():
             write(everything, given.out / "sbom.json")
-    except Failed as why:
+    except Missing as why:
         print(f"sbom: NOT MADE, {why}")
         return 0 if given.may_be_offline else 3
+    except Wrong as why:
+        print(f"sbom: WRONG, {why}")
+        return 1
     return 0
 
 

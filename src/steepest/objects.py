@@ -36,6 +36,11 @@ def names_code(name: str) -> bool:
     return bool(colon) and where not in ("choice", "yes_no", "number")
 
 
+def names_module(name: str) -> bool:
+    """Whether `find_object` would import a module by this name: "module:Name", of dotted identifiers."""
+    return all(part.isidentifier() for half in name.rpartition(":")[::2] for part in half.split("."))
+
+
 def full_name(name: str) -> str:
     """ "file.py:Name" with the file's full path, to be found from any working folder; other names as they are."""
     where, _, attribute = name.rpartition(":")
@@ -96,9 +101,11 @@ def refuse_carried(value: Any, folder: Path) -> None:
 
 
 def _import(module: str, name: str, error: type[SteepestError]) -> ModuleType:
+    if not names_module(name):
+        raise error(f"a name with a colon is file.py:Name or module:Name, got {name!r}; correct it")
     try:
         return importlib.import_module(module)
-    except (ImportError, ValueError, TypeError, RecursionError) as missing:  # others for what is no module's name
+    except (ImportError, RecursionError) as missing:  # the latter for a name with dots without end
         raise error(f"a name with a colon is file.py:Name or module:Name, got {name!r}: {missing}") from missing
 
 

@@ -194,6 +194,8 @@ class RunFolder:
 
     def _replace(self, name: str, text: str) -> None:
         path = self.path / name
+        if path.parent != self.path and path.parent.is_symlink():
+            raise StateError(f"{path.parent} must be a folder of the run, not a link; put the folder itself there")
         draft = path.with_name(path.name + ".tmp")
         try:
             draft.unlink(missing_ok=True)  # a link that came with the folder would lead the text elsewhere

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from steepest.errors import SpecError, StateError
-from steepest.objects import files_named
+from steepest.objects import files_named, names_module
 
 _LIST = "trusted"
 _DEFAULT_KEY = "OPENAI_API_KEY"
@@ -51,13 +51,14 @@ def model_named(name: str, options: Any) -> Iterator[str]:
     given = options if isinstance(options, Mapping) else {}
     if name.startswith("openai:"):
         _, _, url = name.partition("@http")
-        where = f"http{url}" if url else given.get("url") or name
+        # The option may add servers to the one in the name.
+        where = given.get("url") or (f"http{url}" if url else name)
         yield f"{given.get('key_env', _DEFAULT_KEY)}@{where}"
     elif name and not name.startswith("hf:") and name not in _HARMLESS:
         yield name
     for option, value in given.items():
         is_code = name == "scripted" or (isinstance(value, str) and _ADDRESS.search(value) is not None)
-        if option == "trust_remote_code" and value:
+        if option == "trust_remote_code" and value is not False:
             yield f"{name} with trust_remote_code"
         elif is_code and not (option == "url" and name.startswith("openai:")):
             yield str(value)
@@ -144,11 +145,14 @@ def _digest(data: bytes) -> str:
 
 
 def _components(value: Any) -> Iterator[str]:
-    """Names of components that are no built-in ones."""
-    if isinstance(value, Mapping):
-        use = value.get("use")
-        if isinstance(use, str) and ":" in use:
-            yield use
+    """Names of components that are no built-in ones, under "use" or alone, and folders that embedders are opened from,
+    whose code is run.
+    """
+    if isinstance(value, str) and names_module(value):
+        yield value
+    elif isinstance(value, Mapping):
+        if os.path.exists(model := str(value.get("model", ""))):
+            yield f"{model} with its code"
         for each in value.values():
             yield from _components(each)
     elif isinstance(value, list | tuple):

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from steepest import TaskSpec
+from steepest import TaskSpec, cluster
 from steepest.comparing.comparison import compare
-from steepest.errors import SpecError
+from steepest.errors import ModelError, SpecError
 from steepest.reporting.comparison import MethodComparison
 from steepest.testing.toy import toy_model, toy_world
 
@@ -68,3 +68,14 @@ def test_a_cell_that_fails_says_why_and_does_not_stop_the_others(ray_here: Any, 
 def test_models_are_opened_by_name_there(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="cells on Ray open their models by name"):
         carried_out(tmp_path / "c", model=toy_model(), ray_address="local")
+
+
+def test_the_cluster_is_joined_before_replicas_would_start_one_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(address: str | None = None, cores: int | None = None) -> Any:
+        raise ModelError(f"asked for {address}")
+
+    monkeypatch.setattr(cluster, "connect", refuse)
+    with pytest.raises(ModelError, match="asked for there:1"):
+        carried_out(tmp_path / "c", model="bundled", options={"replicas": 1}, ray_address="there:1")

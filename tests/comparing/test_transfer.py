@@ -8,6 +8,7 @@ import pytest
 
 import steepest
 from steepest import TaskSpec
+from steepest.comparing import transferring
 from steepest.comparing.transferring import transfer
 from steepest.errors import SpecError, StateError
 from steepest.models.scripted import Scripted
@@ -96,6 +97,32 @@ def test_what_cannot_be_carried_is_refused(run: Path, tmp_path: Path) -> None:
         transfer([run], ["scripted"], rows=0, out=tmp_path)
     with pytest.raises(StateError, match="run folder"):
         transfer([tmp_path], ["scripted"], out=tmp_path / "t")
+
+
+class Here:
+    """As much of a cluster as is needed, in this process."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def begin(self, what: Any, *arguments: Any) -> Any:
+        return what(*arguments)
+
+    def results(self, tasks: list[Any]) -> list[Any]:
+        return tasks
+
+    def end(self, tasks: list[Any]) -> None:
+        pass
+
+
+def test_a_worker_s_folder_without_a_journal_is_begun_again(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transferring, "Cluster", Here)
+    (tmp_path / "t" / "cells" / "000").mkdir(parents=True)
+    options = {"answer": "steepest.testing.toy:toy_answer"}
+    assert transfer([run], ["scripted"], rows=4, options=options, ray_address="local", out=tmp_path / "t").asked
+    assert not any((tmp_path / "t" / "cells").iterdir())
 
 
 @pytest.mark.slow

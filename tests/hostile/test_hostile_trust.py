@@ -106,6 +106,27 @@ def test_a_module_is_code_too(shell: Shell) -> None:
     assert "names os:system" in shell("run", METHOD, "--task", run, "--model", "scripted").err
 
 
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_metric_written_otherwise_names_no_code(shell: Shell, evil: Path, wrapped: bool) -> None:
+    run = finished(shell)
+    changed(run, metric={"use": {"use": f"{evil}:score"}} if wrapped else {f"{evil}:score": {}})
+    shell("export", run, "--to", "json")
+    assert not ran(evil), "nothing is run by reading a folder"
+    for command, done in going_on(shell, run).items():
+        assert done.code == 2 and not ran(evil), (command, done.err)
+
+
+def test_a_part_named_by_text_alone_is_code_too(shell: Shell, evil: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(evil.parent))
+    shell("run", "opro", *shell.rows, "--model", "scripted", "--calls", "60")
+    (run,) = shell.runs
+    told = json.loads((run / "run.json").read_text())
+    told["method"] = {"use": "protegi", "select": "evil:Evil"}
+    (run / "run.json").write_text(json.dumps(told))
+    assert "names evil:Evil" in shell("resume", run, "--calls", "61").err
+    assert not ran(evil)
+
+
 def test_a_server_that_a_strangers_run_names_is_not_asked(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOUD_SECRET", "sk-planted-9f8e7d6c5b4a39281706")
     run = finished(shell)
@@ -152,6 +173,13 @@ def test_code_inside_the_folder_is_refused_even_then(shell: Shell) -> None:
     assert not ran(run / "evil.py")
 
 
+def test_what_is_no_run_is_not_trusted(shell: Shell) -> None:
+    for text in ("[1]", "3", '{"method": 3}'):
+        (shell.folder / "run.json").write_text(text)
+        refused = shell("trust", shell.folder, "x")
+        assert refused.code == 2 and "has format None" in refused.err
+
+
 def test_the_list_is_the_users_own(shell: Shell) -> None:
     run = finished(shell)
     kept = shell.folder / "state" / "steepest" / "trusted"
@@ -189,11 +217,25 @@ def test_where_nothing_can_be_kept_a_run_still_ends(shell: Shell, monkeypatch: p
         ({"models": {"task": {"name": "openai:m@http://a/v1", "options": {}}}}, ("OPENAI_API_KEY@http://a/v1",)),
         ({"models": {"task": {"name": "openai:m@x@https://a/v1", "options": {"key_env": "K"}}}}, ("K@https://a/v1",)),
         ({"models": {"task": {"name": "openai:m", "options": {"url": "http://b"}}}}, ("OPENAI_API_KEY@http://b",)),
+        (
+            {"models": {"task": {"name": "openai:m@http://a", "options": {"url": "http://a,http://b"}}}},
+            ("OPENAI_API_KEY@http://a,http://b",),
+        ),
         ({"models": {"task": {"name": "hf:m", "options": {"place": "ray://x:1"}}}}, ("ray://x:1",)),
+        (
+            {"models": {"task": {"name": "hf:m", "options": {"trust_remote_code": None}}}},
+            ("hf:m with trust_remote_code",),
+        ),
         ({"models": {"judge": {"name": "/x/y.py:Model", "options": {"n": 3}}}}, ("/x/y.py:Model",)),
         ({"models": {"task": {"name": "scripted", "options": {"answer": "os:system"}}}}, ("os:system",)),
         ({"method": {"use": "protegi", "select": [{"use": "a.b:C", "x": {"use": "d:E"}}]}}, ("a.b:C", "d:E")),
+        ({"method": {"use": "protegi", "select": "a.b:C", "more": ["d:E.F", "Say: yes", "a b:C"]}}, ("a.b:C", "d:E.F")),
         ({"method": {"use": "opro", "wording": "see /x/f.py:g"}}, ("see /x/f.py:g",)),
+        ({"method": {"use": "x", "by": {"use": "sentence-transformer", "model": "org/name"}}}, ()),
+        (
+            {"method": {"use": "x", "by": {"use": "sentence-transformer", "model": "."}}},
+            (". with its code",),
+        ),
         ({"task": {"metric": {"use": "m:f"}}}, ("m:f",)),
         ({"task": {"metric": {"use": "choice", "labels": ["a:b"]}}}, ()),
         ({"task": None, "models": 3, "method": []}, ()),
@@ -235,3 +277,27 @@ def test_links_in_a_folder_lead_no_writing_elsewhere(shell: Shell, name: str) ->
     for arguments in (("report", run), ("resume", run, "--steps", "2"), ("export", run, "--to", "json")):
         assert shell(*arguments).code in (0, 2)
     assert victim.read_text() == "precious\nhalf a line"
+
+
+def test_a_folder_of_steps_that_is_a_link_is_written_nowhere(shell: Shell) -> None:
+    assert shell.run("--steps", "1").code == 0
+    (run,) = shell.runs
+    (run / "steps").rename(shell.folder / "victim")
+    (run / "steps").symlink_to(shell.folder / "victim")
+    before = sorted((shell.folder / "victim").iterdir())
+    refused = shell("resume", run, "--steps", "2")
+    assert refused.code == 2 and "not a link" in refused.err
+    assert sorted((shell.folder / "victim").iterdir()) == before
+
+
+def test_a_cell_that_is_a_strangers_writes_its_error_nowhere_else(shell: Shell) -> None:
+    asked = ("compare", METHOD, "--task", finished(shell), "--calls", "300", "--seeds", "1", "--out", "c")
+    model = ("--model", "scripted", "--option", "answer=mine.py:answer")
+    assert shell(*asked, *model).code == 0
+    (cell,) = (shell.folder / "c" / "cells").iterdir()
+    (cell / "result.json").unlink()
+    victim = shell.folder / "victim"
+    victim.write_text("precious")
+    (cell / "stderr.txt").symlink_to(victim)
+    assert shell(*asked, *model).code == 0
+    assert victim.read_text() == "precious" and (cell / "result.json").is_file()

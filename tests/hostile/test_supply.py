@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,16 +16,24 @@ ROOT = Path(__file__).parents[2]
 TOOL = ROOT / ".venv-audit" / "bin" / "cyclonedx-py"
 
 
+def module(name: str) -> ModuleType:
+    spec = spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    found = module_from_spec(spec)
+    sys.modules[name] = found
+    spec.loader.exec_module(found)
+    return found
+
+
 @pytest.fixture(scope="module")
 def audit() -> ModuleType:
-    from importlib.util import module_from_spec, spec_from_file_location
+    return module("audit")
 
-    spec = spec_from_file_location("audit", ROOT / ".ci" / "audit.py")
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules["audit"] = module
-    spec.loader.exec_module(module)
-    return module
+
+@pytest.fixture
+def sbom(audit: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return module("sbom")
 
 
 def package(name: str, *flaws: str, **more: Any) -> dict[str, Any]:
@@ -54,6 +63,26 @@ def test_an_audit_that_looked_nothing_up_is_none(audit: ModuleType, dependencies
 def test_what_is_put_up_with_is_told(audit: ModuleType) -> None:
     security = (ROOT / "SECURITY.md").read_text("utf-8")
     assert all(name in security for name in audit.ACCEPTED)
+
+
+def test_tools_that_were_half_made_are_made_again(
+    audit: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "TOOLS", tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
+    assert "nothing" in audit.tools()
+
+
+@pytest.mark.parametrize(("missing", "bills", "code"), [("no network", [], 0), ("", ["{}", "{ }"], 1), ("", [None], 1)])
+def test_a_bill_that_is_wrong_is_a_failure_and_one_that_cannot_be_had_is_none(
+    sbom: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, bills: list[Any], code: int
+) -> None:
+    said = [subprocess.CompletedProcess([], bill is None, bill or "", "invalid") for bill in bills]
+    monkeypatch.setattr(sbom, "tools", lambda: missing)
+    monkeypatch.setattr(sbom, "core", lambda folder: folder)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: said.pop(0))
+    monkeypatch.setattr(sys, "argv", ["sbom.py", "--may-be-offline", "--out", str(tmp_path)])
+    assert sbom.main() == code
 
 
 @pytest.mark.slow

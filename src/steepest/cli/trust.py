@@ -25,7 +25,9 @@ def command(
     from steepest.reporting.text import clean
     from steepest.runfolder import RunFolder
 
-    told = RunFolder(folder).told()
+    run = RunFolder(folder)
+    run.info()  # or it is no run
+    told = run.told()
     named = trusting.named(told.json)
     if not named:
         typer.echo("names no code of its own and no server; there is nothing to trust")

@@ -115,6 +115,7 @@ class _Halt:
 def _attempt(folder: Path, workers: Workers, halt: _Halt) -> str:
     """One cell; why it failed, or nothing."""
     cluster = workers.cluster
+    (folder / STDERR).unlink(missing_ok=True)  # a link that came with the folder would lead errors elsewhere
     if workers.models is None and cluster is None:
         return _in_process(folder, workers.count, halt)
     try:

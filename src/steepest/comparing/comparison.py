@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from steepest import codec
+from steepest import cluster, codec
 from steepest.api import Data, MethodLike, task_source
 from steepest.arguments import checked
 from steepest.comparing.cells import Workers, carry_out, make, not_made
@@ -92,6 +92,9 @@ def compare(  # noqa: PLR0913  # size: one call is the whole interface, so its a
     chosen = variants([methods] if isinstance(methods, str) else methods, grids)
     asked = Asked(chosen, _sources(data, prompt), range(seeds), limits)
     named = {"task": model, "optimizer": optimizer, "judge": judge, "embedder": embedder}
+    if ray_address is not None:
+        _check_names(named)
+        cluster.connect(ray_address)  # first, or a model with replicas would start a cluster here
     models = open_models(named, options)
     staff = _staff(workers, named, models, ray_address)
     folder, tell = Path(out), _teller(quiet)
@@ -150,18 +153,20 @@ def _staff(
         raise SpecError(f"the number of workers must be at least 1, got {count}; leave it out for a fitting one")
     given = [model for model in named.values() if model is not None]
     objects = {role: opened.model for role, opened in models.items()}
-    are_named = all(isinstance(model, str) for model in given)
-    if ray_address is not None and not are_named:
-        raise SpecError("cells on Ray open their models by name, got an object; give names, or leave ray_address out")
     if ray_address is not None:
-        cluster = Cluster(ray_address, [(each.name, each.options) for each in models.values()])
-        return Workers(count or cluster.room, cluster=cluster)
-    if not are_named:
+        joined = Cluster(ray_address, [(each.name, each.options) for each in models.values()])
+        return Workers(count or joined.room, cluster=joined)
+    if not all(isinstance(model, str) for model in given):
         return Workers(count or 1, objects)
     if all(model.startswith("openai:") for model in given):
         return Workers(count or SERVERS, objects)
     is_small = all(model in ("bundled", "scripted") for model in given)
     return Workers(count or (os.cpu_count() or 1 if is_small else 1))
+
+
+def _check_names(named: Mapping[str, Any]) -> None:
+    if not all(isinstance(model, str) for model in named.values() if model is not None):
+        raise SpecError("cells on Ray open their models by name, got an object; give names, or leave ray_address out")
 
 
 def _teller(quiet: bool) -> Callable[[str], None]:

@@ -157,7 +157,7 @@ def _columns_on_ray(given: Given, models: Sequence[Any], folder: Path, address: 
     cluster = Cluster(address, [(model, given.options) for model in models])
     folders = {model: folder / CELLS / f"{number:03d}" for number, model in enumerate(models)}
     for each in folders.values():
-        each.mkdir(parents=True)
+        each.mkdir(parents=True, exist_ok=True)
         # Beside what it asks, a worker knows all that was asked before.
         shutil.copyfile(folder / JOURNAL, each / JOURNAL)
     tasks = [cluster.begin(measured_there, given, model, each.resolve()) for model, each in folders.items()]

@@ -124,7 +124,8 @@ def open_recorded(spec: Mapping[str, Any]) -> Metric | Judge:
     """The metric that `describe_metric` wrote; a user's function is not looked for before it is needed."""
     use = str(spec.get("use", ""))
     where = use.rpartition(":")[0]
-    return Custom(_Later(use), use) if where not in ("", _PASSED) else open_metric(spec)
+    # The short forms, in which the name of a function is a key, are for users alone.
+    return Custom(_Later(use), use) if where not in ("", _PASSED) else open_metric({**spec, "use": use})
 
 
 def write_answer(answer: Answer) -> str:

@@ -158,6 +158,19 @@ def test_a_call_that_is_left_is_given_up_when_the_next_begins() -> None:
     assert len(ray.cancelled) == 1
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_call_that_was_given_up_takes_nothing_from_the_next(count: int) -> None:
+    _, some = crew([Ref(facts())] * count, count)
+    calls = []
+    for name in "ab":
+        jobs = [Job(0, [0, 1]), Job(count - 1, [2])]
+        calls.append(some.work(jobs, lambda actor, items, name=name: Stream([name + str(i) for i in items])))
+        next(calls[-1])
+    with pytest.raises(ModelError, match="do one call at a time"):
+        next(calls[0])
+    assert sorted(found for _, found in calls[1]) == ["b1", "b2"]
+
+
 def test_the_longest_queue_is_helped_from_its_end() -> None:
     _, both = crew([Ref(facts()), Ref(facts())], 2)
     found = dict(done(both, [Job(0, [0]), Job(0, [1]), Job(0, [2])]))

@@ -20,6 +20,7 @@ from steepest.errors import ModelError
 from steepest.models import Gradient
 from steepest.models.local.loading import load
 from steepest.models.local.model import LocalModel
+from steepest.models.local.prefixes import Prefixes
 from steepest.models.local.slots import BLOCK
 from steepest.types import Objective, Request, Row
 
@@ -233,6 +234,27 @@ def test_an_error_in_between_leaves_the_model_usable(llama: Family, slow: dict[s
     assert answers(model, requests) == expected(model, slow["llama"], requests)
 
 
+@pytest.mark.parametrize("when", [0, 2])
+@pytest.mark.parametrize("where", ["_copy", "_shape"])
+def test_an_interrupt_while_something_is_kept_leaves_nothing_half_kept(
+    llama: Family, slow: dict[str, Slow], monkeypatch: pytest.MonkeyPatch, where: str, when: int
+) -> None:
+    model, count = engine(llama, 400, batch_tokens=500), iter(range(10_000))
+    requests = [Request(prompt, max_tokens=8) for prompt in prompts(LAYOUTS[0])]
+
+    def fail(self: Prefixes, *given: Any, **named: Any) -> Any:
+        if named.get("inwards", True) and next(count) == when:
+            raise KeyboardInterrupt
+        return whole(self, *given, **named)
+
+    whole = getattr(Prefixes, where)
+    monkeypatch.setattr(Prefixes, where, fail)
+    with pytest.raises(KeyboardInterrupt):
+        answers(model, requests)
+    for _ in range(2):
+        assert answers(model, requests) == expected(model, slow["llama"], requests)
+
+
 ROWS = [Row(question, "", reply, "True") for question in QUESTIONS for reply in ("So the answer is $ ", "It is")]
 TASKS: dict[str, Callable[[LocalModel, list[int]], list[Any]]] = {
     "loss": lambda m, ids: [m.loss(ROWS, [ids] * len(ROWS)).loss],
@@ -242,8 +264,15 @@ TASKS: dict[str, Callable[[LocalModel, list[int]], list[Any]]] = {
     "fluent gradient": lambda m, ids: of_gradient(m.gradient(ROWS, ids, [2], [[11, 60]], None, Objective(fluency=0.5))),
     "proposals": lambda m, ids: [p.logprobs for p in [m.propose(ROWS, ids, 2, 4)]],
     "logprobs": lambda m, _: [x.logprobs for x in m.logprobs([(q, INSTRUCTIONS[2]) for q in QUESTIONS])],
+    "answers read": lambda m, _: [x.logprobs for x in m.logprobs(written(m, 9))],
     "answers": lambda m, _: [[a.output_tokens for a in answers(m, [Request(q, max_tokens=9) for q in QUESTIONS])]],
 }
+
+
+def written(model: LocalModel, most: int) -> list[tuple[str, str]]:
+    """Questions with the model's own answers."""
+    found = answers(model, [Request(question, max_tokens=most) for question in QUESTIONS])
+    return [(question, answer.text) for question, answer in zip(QUESTIONS, found, strict=True)]
 
 
 def of_gradient(found: Gradient) -> list[Any]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import weakref
+from typing import Any
+
 import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import Family
+from torch.overrides import TorchFunctionMode
 
-from steepest.models.local.slots import BLOCK, Slots
+from steepest.models.local.slots import BLOCK, Kept, Slots
 
 TEXTS = np.random.default_rng(5).integers(5, 400, (5, 60))
 
@@ -101,3 +105,20 @@ def test_memory_is_what_the_largest_shape_needs(llama: Family) -> None:
     slots.reserve(100, 2 * BLOCK)
     slots.reserve(2, 60 * BLOCK)
     assert all(len(memory) == 200 * BLOCK * 32 for layer in slots._layers for memory in layer.kept._memory)
+
+
+def test_memory_that_is_too_small_is_given_back_before_more_is_taken() -> None:
+    kept = Kept([torch.zeros(1, 6)])
+    kept.resize(2, BLOCK, 0, 0)
+    before = weakref.ref(kept._memory[0])
+
+    class Taking(TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if function is torch.Tensor.new_zeros:
+                taken.append(before() is None)
+            return function(*args, **(kwargs or {}))
+
+    taken: list[bool] = []
+    with Taking():
+        kept.resize(4, BLOCK, 2, 3)
+    assert taken == [True]

@@ -98,6 +98,13 @@ class Prefixes:
 
     def store(self, slots: Slots, rows: Sequence[int], texts: Sequence[bytes]) -> None:
         """Keep what `rows` have read: `texts`, of which the last block may be short."""
+        try:
+            self._store(slots, rows, texts)
+        except BaseException:  # An interrupt, too, would leave names of what is not there.
+            self.clear()
+            raise
+
+    def _store(self, slots: Slots, rows: Sequence[int], texts: Sequence[bytes]) -> None:
         self._clock += 1
         new: list[tuple[int, int, int]] = []
         for row, text in zip(rows, texts, strict=True):

@@ -60,10 +60,9 @@ class Kept:
             for i, dim in enumerate(self._dims):
                 size = slots * self.heads * columns * dim
                 if size > len(self._memory[i]):
-                    like = self._memory[i]
-                    self._memory[i] = like.new_empty(0)  # Given back before more is taken.
+                    self._memory[i] = self._memory[i].new_empty(0)  # Given back before more is taken.
                     # What is masked must still be finite.
-                    self._memory[i] = like.new_zeros(size)
+                    self._memory[i] = self._memory[i].new_zeros(size)
                 self.stores.append(self._memory[i][:size].view(slots, self.heads, columns, dim))
             for store, before in zip(self.stores, old, strict=False):
                 store[:kept, :, :width] = before

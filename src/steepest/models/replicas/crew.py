@@ -117,16 +117,24 @@ class Crew:
         self._queues = [deque(job for job in jobs if job.home == number) for number in range(len(self))]
         self._began, self._done = time.monotonic(), 0
         self._give(begin)
-        return self._results(begin)
+        return self._results(begin, self._streams, self._queues)
 
-    def _results(self, begin: Begin) -> Iterator[tuple[Job, Any]]:
-        streams = self._streams
+    def _results(
+        self, begin: Begin, streams: Mapping[Any, Replica], queues: Sequence[deque[Job]]
+    ) -> Iterator[tuple[Job, Any]]:
         try:
-            while streams or any(self._queues):
+            while streams or any(queues):
+                if self._streams is not streams:
+                    raise ModelError(
+                        "replicas do one call at a time, got another one before this one had ended; "
+                        "take all that it gives first"
+                    )
                 self._give(begin)
                 for ready in self._ready():
                     if ready in streams:
                         yield from self._hear(ready)
+                        if self._streams is not streams:
+                            break
                     else:
                         self._join(ready)
         finally:
