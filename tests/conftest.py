@@ -8,6 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,8 @@ def ray_here() -> Iterator[Any]:
         pytest.skip("ray is not installed")
     from steepest import cluster
 
+    # Workers find what the tests define, as this process does.
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     ray = cluster.connect(cores=8)
     yield ray
     with warnings.catch_warnings():
