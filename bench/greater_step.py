@@ -20,6 +20,7 @@ best rate at which this machine multiplies the model's matrices; attention and e
     python bench/greater_step.py [--size small large bundled] [--dtype float32 bfloat16] [--rounds 3] [--quick]
 """
 
+# size: two schedules of one step, ours and the published one, and their counts
 from __future__ import annotations
 
 import argparse

@@ -17,6 +17,7 @@ stands the same where the referee's questions would be asked beside the next ste
     python bench/occupancy.py [--steps 3] [--median 0.1] [--methods protegi opro pe2 gradsum]
 """
 
+# size: a server, a clock, the runs and their bound, read from top to bottom
 from __future__ import annotations
 
 import argparse

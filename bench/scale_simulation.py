@@ -14,6 +14,7 @@ The last table is a supposition, not a measurement: the same calls with the cost
     python bench/scale_simulation.py [--rows 300] [--noise 0.1] [--quick]
 """
 
+# size: what is fitted, what is simulated and what is measured, side by side
 from __future__ import annotations
 
 import argparse
@@ -401,7 +402,7 @@ def remedies(name: str, work: Workload, costs: Costs, noise: float) -> None:
         print(f"  {what:<34}{ups}")
 
 
-def main() -> None:
+def main() -> None:  # size: options, and three tables one after another
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=300, help="of the evaluation")
     parser.add_argument("--noise", type=float, default=0.1, help="of a replica's speed, log-normal, call by call")
