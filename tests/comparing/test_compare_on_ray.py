@@ -10,6 +10,7 @@ import pytest
 
 from steepest import TaskSpec, cluster
 from steepest.comparing.comparison import compare
+from steepest.comparing.on_ray import Cluster
 from steepest.errors import ModelError, SpecError
 from steepest.reporting.comparison import MethodComparison
 from steepest.testing.toy import toy_model, toy_world
@@ -79,3 +80,13 @@ def test_the_cluster_is_joined_before_replicas_would_start_one_here(
     monkeypatch.setattr(cluster, "connect", refuse)
     with pytest.raises(ModelError, match="asked for there:1"):
         carried_out(tmp_path / "c", model="bundled", options={"replicas": 1}, ray_address="there:1")
+
+
+def test_what_has_ended_is_not_cancelled(ray_here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray aborts the whole process where a task that was begun again is cancelled while its result is on its way."""
+    crowd, cancelled = Cluster("local", []), list[Any]()
+    monkeypatch.setattr(crowd.ray, "cancel", lambda task, force: cancelled.append(task))
+    tasks = [crowd.begin(lambda: 3), crowd.begin(lambda: 4)]
+    assert crowd.results(tasks) == [3, 4]
+    crowd.end(tasks)
+    assert not cancelled

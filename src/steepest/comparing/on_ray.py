@@ -50,9 +50,12 @@ class Cluster:
 
     def end(self, tasks: Sequence[Any]) -> None:
         """End at once what has not ended."""
-        for task in tasks:
+        # Ray ends this process, too, where a task is cancelled whose result is on its way.
+        left = self.ray.wait(list(tasks), num_returns=len(tasks), timeout=0)[1]
+        for task in left:
             self.ray.cancel(task, force=True)
-        self.ray.wait(list(tasks), num_returns=len(tasks))
+        if left:
+            self.ray.wait(left, num_returns=len(left))
 
 
 def carried_out(folder: Path) -> None:
