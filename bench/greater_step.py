@@ -46,7 +46,7 @@ from steepest.context import Context, World
 from steepest.ledger import UNLIMITED, Ledger
 from steepest.methods.greater import Greater
 from steepest.models import open_model
-from steepest.models.local.drafts import Draft, Drafts
+from steepest.models.local.drafts import Alike, Draft, Drafts
 from steepest.tasks.task import Task
 from steepest.types import Example, Usage
 from tiny import Counter, Passed, Spent, machine, matrix_rate, operations, random_model, random_task, ratio, spent
@@ -228,6 +228,10 @@ class NoDrafts(Drafts):
 
     def find(self, prompt: Sequence[int]) -> Draft | None:
         """None, whatever was answered before."""
+        return None
+
+    def waits(self, prompt: Sequence[int], written: Alike) -> bytes | None:
+        """Nobody waits for what will not be used."""
         return None
 
 

@@ -133,7 +133,7 @@ def _canonical(match: re.Match[str]) -> str | None:
     value = _plain_value(match["value"]) * Fraction(10) ** int(match["power"] or match["ten"] or 0)
     if match["under"]:
         value = value / int(match["under"]) + int(match["whole"] or 0)
-    scale = (match["scale"] or "").strip(" -\t\n").lower()
+    scale = (match["scale"] or "").lstrip("-").strip().lower()
     if scale and (len(scale) > 1 or match["money"]):
         value *= 10 ** _SCALES[scale]
     if "-" in f"{match['sign']}{match['inner']}":

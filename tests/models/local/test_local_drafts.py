@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import Family
 
-from steepest.models.local.drafts import Draft, Drafts
+from steepest.models.local.drafts import Alike, Draft, Drafts, Trust
+from steepest.models.local.prefixes import as_bytes
 from steepest.types import Request
 
 PROMPT = "How many apples are there?"
@@ -126,6 +127,73 @@ def test_the_nearest_prompt_wins() -> None:
     assert drafts.find([1, 2, 3]) is None
 
 
+@pytest.mark.parametrize(("guessed", "right", "first"), [(8, 8, 64), (8, 6, 4), (8, 1, 1), (8, 0, 0)])
+def test_as_many_tokens_are_tried_as_were_right_in_a_row(guessed: int, right: int, first: int) -> None:
+    trust = Trust()
+    assert trust.first == 8
+    for _ in range(500):
+        trust.tell(guessed, right)
+    assert trust.first == first
+    tries = sum(trust.draft([1, 2]) is not None for _ in range(320))
+    assert tries == (320 if first else 10), "what does not pay is tried again from time to time"
+    for _ in range(500):
+        trust.tell(8, 8)
+    assert trust.first > 4, "what was told long ago counts little"
+
+
+def test_other_words_and_other_rows_are_trusted_apart() -> None:
+    drafts, prompt = Drafts(), list(range(40))
+    drafts.keep(prompt, [1])
+    other_word, other_row = [*prompt[:9], 99, *prompt[10:]], [*prompt[:9], *range(100, 114), *prompt[23:]]
+    for _ in range(100):
+        draft = drafts.find(other_row)
+        if draft:
+            draft.tell(8, 0)
+    assert drafts.find(other_row) is None
+    found = drafts.find(other_word)
+    assert found is not None and found.guess(8) == [1]
+
+
+def test_an_answer_to_a_prompt_more_alike_is_worth_waiting_for() -> None:
+    drafts, coming, prompt = Drafts(), Alike(), list(range(40))
+    near, far = [*prompt[:9], 99, *prompt[10:]], [*prompt[:9], *range(100, 105), *prompt[14:]]
+    assert drafts.waits(prompt, coming) is None
+    coming.add(as_bytes(far))
+    assert drafts.waits(prompt, coming) == as_bytes(far)
+    coming.add(as_bytes(near))
+    assert drafts.waits(prompt, coming) == as_bytes(near)
+    drafts.keep([*prompt[:8], 99, 99, *prompt[10:]], [1])
+    assert drafts.waits(prompt, coming) == as_bytes(near), "the draft at hand is less alike"
+    drafts.keep(near, [1])
+    assert drafts.waits(prompt, coming) is None, "there is a draft as good"
+    coming.add(as_bytes(prompt))
+    assert drafts.waits(prompt, coming) == as_bytes(prompt)
+    for _ in range(100):
+        found = drafts.find(prompt[:-1] + [5])
+        if found:
+            found.tell(8, 1)
+    coming.remove(as_bytes(prompt))
+    coming.remove(as_bytes(prompt))
+    assert drafts.waits(prompt[:-1] + [6], coming) is None, "such drafts do not pay"
+
+
+@pytest.mark.parametrize("batch_tokens", [64, 200, 4096])
+def test_prompts_that_differ_by_a_word_take_over_the_first_ones_answer(llama: Family, batch_tokens: int) -> None:
+    """Within one call, in whatever order, and whether or not they fit in at once; samples wait for nobody."""
+    model, slow = engine(llama), Slow(llama)
+    model._loaded.batch_tokens = batch_tokens
+    prompts = [f"{PROMPT} {word}" for word in ("Think.", "Think!", "Think.", "Think", "Think?")]
+    greedy = [Request(prompt, max_tokens=LENGTH) for prompt in prompts]
+    samples = [Request(prompt, temperature=1.0, max_tokens=LENGTH, seed=i) for i, prompt in enumerate(prompts)]
+    found = answers(model, [*greedy, *samples])
+    assert found[:5] == [slow.answer(request, llama.local._loaded.ends) for request in greedy]
+    assert found[5:] == [plain_answer(llama, request) for request in samples]
+    assert model.work.guessed > 0
+    again = model.work
+    assert answers(model, list(reversed(greedy))) == list(reversed(found[:5]))
+    assert model.work.right > again.right
+
+
 def test_the_oldest_answers_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("steepest.models.local.drafts._KEPT", 3)
     drafts = Drafts()
@@ -145,7 +213,7 @@ def test_the_oldest_answers_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> No
 @given(st.lists(st.integers(0, 5), max_size=40), st.lists(st.integers(0, 5), min_size=1, max_size=40), st.data())
 def test_a_draft_says_what_stands_where_the_text_is(draft: list[int], text: list[int], data: st.DataObject) -> None:
     """While text and draft agree, the guesses are the draft's next tokens; they are never more than asked for."""
-    one, place = Draft(draft, 8), 0
+    one, place = Draft(draft, Trust()), 0
     while place < len(text):
         most = data.draw(st.integers(0, 10))
         guess = one.guess(most)
@@ -153,5 +221,6 @@ def test_a_draft_says_what_stands_where_the_text_is(draft: list[int], text: list
         if text[:place] == draft[:place]:
             assert guess == draft[place : place + len(guess)]
         count = data.draw(st.integers(1, len(text) - place))
-        one.tell(text[place - 1] if place else -1, text[place : place + count], len(guess))
+        one.follow(text[place - 1] if place else -1, text[place : place + count])
+        one.tell(len(guess), data.draw(st.integers(0, len(guess))))
         place += count

@@ -6,13 +6,13 @@ import weakref
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import Family
-from torch.overrides import TorchFunctionMode
 
-from steepest.models.local.slots import BLOCK, Kept, Slots
+from steepest.models.local.slots import BLOCK, Kept, Slots, chosen, zeros
 
 TEXTS = np.random.default_rng(5).integers(5, 400, (5, 60))
 
@@ -107,18 +107,25 @@ def test_memory_is_what_the_largest_shape_needs(llama: Family) -> None:
     assert all(len(memory) == 200 * BLOCK * 32 for layer in slots._layers for memory in layer.kept._memory)
 
 
-def test_memory_that_is_too_small_is_given_back_before_more_is_taken() -> None:
+def test_memory_that_is_too_small_is_given_back_before_more_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = Kept([torch.zeros(1, 6)])
     kept.resize(2, BLOCK, 0, 0)
-    before = weakref.ref(kept._memory[0])
+    before, taken = weakref.ref(kept._memory[0]), list[bool]()
 
-    class Taking(TorchFunctionMode):
-        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if function is torch.Tensor.new_zeros:
-                taken.append(before() is None)
-            return function(*args, **(kwargs or {}))
+    def taking(*args: Any) -> Any:
+        taken.append(before() is None)
+        return zeros(*args)
 
-    taken: list[bool] = []
-    with Taking():
-        kept.resize(4, BLOCK, 2, 3)
+    monkeypatch.setattr("steepest.models.local.slots.zeros", taking)
+    kept.resize(4, BLOCK, 2, 3)
     assert taken == [True]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_lazy_zeros_are_zeros(dtype: torch.dtype) -> None:
+    like = torch.ones(3, dtype=dtype)
+    made = zeros(like, (2, 5, 4))
+    assert made.dtype == dtype and torch.equal(made, like.new_zeros(2, 5, 4))
+    made[1, 2] = 1
+    assert made.sum() == 4
+    assert torch.equal(chosen(made, torch.tensor([1, 0, 1])), made[[1, 0, 1]])

@@ -7,46 +7,85 @@ draft says is tried out many tokens in one pass and taken over as far as the mod
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 
-from steepest.models.local.prefixes import alike, as_bytes
+from steepest.models.local.prefixes import BYTES, alike, as_bytes
 
-_FIRST, _MOST = 8, 64
-"""Tokens tried at once: to begin with, and at most."""
-_TOO_FEW, _ENOUGH = 0.7, 0.9
-"""Where a smaller share of a pass's guesses is right, fewer tokens are tried at once; more where a larger one is."""
-_CHANGE = 1.5
+_MOST = 64
+"""Tokens tried at once."""
+_FIRST = 24.0, 2.0
+"""Guesses that are taken to have been right, and wrong, before there were any: 8 tokens are tried at first."""
+_SURE = 2 / 3
+"""Of the tokens that are right in a row on average, so many are tried at once: each is right more often than not."""
+_PAYS = 4
+"""Where so many tokens are tried at first, an answer that is being written is worth waiting for."""
+_MEMORY = 2_000
+"""Guesses after which the earlier ones count half."""
+_AGAIN = 32
+"""Where guesses do not pay, one draft in so many is tried nevertheless."""
 _APART = 16
 """How far a text may have moved against its draft and still be found in it."""
 _KEPT = 20_000
 """Answers kept."""
 
 
+class Trust:
+    """How many tokens to guess by drafts of one kind, from how far they were right."""
+
+    def __init__(self) -> None:
+        self._right, self._wrong = _FIRST
+        self._left_out = 0
+
+    @property
+    def first(self) -> int:
+        """Tokens to try at once to begin with."""
+        return min(round(_SURE * self._right / self._wrong), _MOST)
+
+    def tell(self, guessed: int, right: int) -> None:
+        """Note that of so many tokens the first ones were right; what comes behind a wrong one says nothing."""
+        self._right, self._wrong = self._right + right, self._wrong + (right < guessed)
+        if self._right + self._wrong > _MEMORY:
+            self._right, self._wrong = self._right / 2, max(self._wrong / 2, 1.0)
+
+    def draft(self, tokens: Sequence[int]) -> Draft | None:
+        """A draft of this kind, unless they do not pay."""
+        self._left_out = 0 if self.first else (self._left_out + 1) % _AGAIN
+        return None if self._left_out else Draft(tokens, self)
+
+
 class Draft:
     """One draft, and how far the text has come along it."""
 
-    def __init__(self, tokens: Sequence[int], first: int) -> None:
-        """`first`: how many tokens are tried at once to begin with; twice as many after all of them were right."""
+    def __init__(self, tokens: Sequence[int], trust: Trust) -> None:
+        """Begins as `trust` says; tries twice as many tokens after all of them were right."""
         self._tokens = list(tokens)
         self._at = 0
         self._along = True
-        self._first = self._trust = first
+        self._trust = trust
+        self._tried = self._begin()
         self._pairs: dict[tuple[int, int], list[int]] = {}
         """Where two tokens stand in a row."""
 
+    def _begin(self) -> int:
+        return max(self._trust.first, 1)
+
     def guess(self, most: int) -> list[int]:
         """The next tokens, if the text goes on as the draft does; none where the two have parted."""
-        return self._tokens[self._at : self._at + min(self._trust, most)] if self._along else []
+        return self._tokens[self._at : self._at + min(self._tried, most)] if self._along else []
 
-    def tell(self, before: int, new: Sequence[int], guessed: int) -> None:
-        """Note that `new` tokens were added behind token `before`, where `guessed` had been guessed."""
+    def tell(self, guessed: int, right: int) -> None:
+        """Note that `guessed` tokens were tried, and how many of the first ones were right."""
+        self._trust.tell(guessed, right)
+        self._tried = min(2 * self._tried, _MOST) if right == guessed else self._begin()
+
+    def follow(self, before: int, new: Sequence[int]) -> None:
+        """Note that the text went on with `new` tokens behind token `before`."""
         for token in new:
             self._follow(before, token)
             before = token
-        if guessed:
-            self._trust = min(2 * self._trust, _MOST) if len(new) > guessed else self._first
 
     def _follow(self, before: int, token: int) -> None:
         """Go along with one more token; two in a row tell where the texts meet again."""
@@ -63,48 +102,73 @@ class Draft:
             self._at, self._along = met + 2, True
 
 
-class Drafts:
-    """The answers so far, found by prompts that begin and end alike."""
+class Alike:
+    """Prompts in order, and prompts from their ends in order: the most alike are neighbours."""
 
     def __init__(self) -> None:
-        self._answers: dict[bytes, list[int]] = {}
         self._forward: list[bytes] = []
         self._backward: list[bytes] = []
-        """Prompts in order, and prompts from their ends in order: the most alike are neighbours."""
-        self.first = float(_FIRST)
-        """Tokens tried at once to begin with."""
 
-    def keep(self, prompt: Sequence[int], answer: list[int]) -> None:
-        """Remember an answer; the oldest one is forgotten where there are too many."""
-        name = as_bytes(prompt)
-        if name not in self._answers:
-            insort(self._forward, name)
+    def add(self, name: bytes) -> None:
+        """Put in a prompt, once."""
+        place = bisect_left(self._forward, name)
+        if self._forward[place : place + 1] != [name]:
+            self._forward.insert(place, name)
             insort(self._backward, _turned(name))
-        self._answers[name] = answer
-        if len(self._answers) > _KEPT:
-            oldest = next(iter(self._answers))
-            del self._answers[oldest]
-            del self._forward[bisect_left(self._forward, oldest)]
-            del self._backward[bisect_left(self._backward, _turned(oldest))]
 
-    def tell(self, guessed: int, right: int) -> None:
-        """Note how many tokens of drafts a pass has tried, and how many of them were right."""
-        if right < _TOO_FEW * guessed:
-            self.first = max(self.first / _CHANGE, 1.0)
-        elif guessed and right > _ENOUGH * guessed:
-            self.first = min(self.first * _CHANGE, float(_MOST))
+    def remove(self, name: bytes) -> None:
+        """Take out a prompt, where it is there."""
+        place = bisect_left(self._forward, name)
+        if self._forward[place : place + 1] == [name]:
+            del self._forward[place]
+            del self._backward[bisect_left(self._backward, _turned(name))]
 
-    def find(self, prompt: Sequence[int]) -> Draft | None:
-        """The answer to the prompt that shares the longest beginning and end with this one, more than half of it."""
-        name = as_bytes(prompt)
+    def nearest(self, name: bytes) -> tuple[int, bytes] | None:
+        """The prompt that shares the longest beginning and end with this one, and how many tokens: more than half."""
         turned = _turned(name)
         near = {other: _turned(other) for other in _around(self._forward, name)}
         near |= {_turned(other): other for other in _around(self._backward, turned)}
         shared = {other: alike(name, other) + alike(turned, near[other]) for other in sorted(near)}
         best = max(shared, key=shared.__getitem__, default=b"")
-        if not best or 2 * shared[best] <= len(prompt):
+        return (shared[best], best) if best and 2 * shared[best] > len(name) // BYTES else None
+
+
+class Drafts:
+    """The answers so far, found by prompts that begin and end alike."""
+
+    def __init__(self) -> None:
+        self._answers: dict[bytes, list[int]] = {}
+        self._prompts = Alike()
+        self._trusts = defaultdict[int, Trust](Trust)
+        """By how many tokens of two prompts differ, in powers of two: another word, or another row."""
+
+    def keep(self, prompt: Sequence[int], answer: list[int]) -> None:
+        """Remember an answer; the oldest one is forgotten where there are too many."""
+        name = as_bytes(prompt)
+        self._prompts.add(name)
+        self._answers[name] = answer
+        if len(self._answers) > _KEPT:
+            oldest = next(iter(self._answers))
+            del self._answers[oldest]
+            self._prompts.remove(oldest)
+
+    def find(self, prompt: Sequence[int]) -> Draft | None:
+        """The answer to the prompt that is most like this one, unless such drafts do not pay."""
+        nearest = self._prompts.nearest(as_bytes(prompt))
+        return self._trusts[_apart(prompt, nearest)].draft(self._answers[nearest[1]]) if nearest else None
+
+    def waits(self, prompt: Sequence[int], written: Alike) -> bytes | None:
+        """Of prompts whose answers are being `written`, the one whose answer is worth waiting for: a better draft."""
+        name = as_bytes(prompt)
+        coming = written.nearest(name)
+        if coming is None or self._trusts[_apart(prompt, coming)].first < _PAYS:
             return None
-        return Draft(self._answers[best], round(self.first))
+        there = self._prompts.nearest(name)
+        return coming[1] if there is None or there[0] < coming[0] else None
+
+
+def _apart(prompt: Sequence[int], nearest: tuple[int, bytes]) -> int:
+    return (len(prompt) - nearest[0]).bit_length()
 
 
 def _turned(name: bytes) -> bytes:

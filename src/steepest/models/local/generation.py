@@ -18,7 +18,7 @@ from steepest.models import Ints
 from steepest.models.local import plain
 from steepest.models.local.batching import batches
 from steepest.models.local.choosing import Asked, Dice, Stops
-from steepest.models.local.drafts import Draft
+from steepest.models.local.drafts import Alike, Draft
 from steepest.models.local.layout import Layout
 from steepest.models.local.loaded import Loaded
 from steepest.models.local.passes import heavy, read, size, wave
@@ -56,7 +56,7 @@ def go_on(
         else:
             reason = f"context overflow: {len(prompt):,} tokens do not fit in {loaded.context:,}"
             yield index, Response("", finish="failed", reason=reason)
-    asked.sort(key=lambda each: (len(each.prompt), each.prompt))
+    asked.sort(key=lambda each: (len(each.prompt) // 16, each.index))
     while asked:
         answered = set[int]()
         try:
@@ -91,6 +91,10 @@ class Decoding:
         self._names = [as_bytes([*each.prompt, *each.written]) for each in asked]
         self._claimed = set[Name]()
         self._waiting = list(range(len(asked)))
+        self._written = Alike()
+        """Prompts of the likeliest answers that are being written."""
+        self._after: dict[bytes, list[int]] = {}
+        """By such a prompt: requests that wait for its answer as their draft."""
         self._slots = slots
         self._numbers = np.zeros(0, np.int64)
         """[slots], which request each one answers; -1 for a free one."""
@@ -147,13 +151,17 @@ class Decoding:
 
     def _begin(self, running: Ints, room: int) -> None:
         """Read the prompts of the next requests, except those that begin as another one that is being read."""
-        same: dict[bytes, list[int]] = {}
-        for number in self._waiting[:room]:
+        coming, same = self._waiting[:room], dict[bytes, list[int]]()
+        for number in coming:
             same.setdefault(self._names[number], []).append(number)
-        now, _ = wave(self._loaded.prefixes, self._names, [numbers[0] for numbers in same.values()], self._claimed)
-        placed = {number for first in now for number in same[self._names[first]]}
-        self._make_room(running, self._waiting[:room])
+        now, after = self._with_drafts([numbers[0] for numbers in same.values()])
+        for first, prompt in after.items():
+            self._after.setdefault(prompt, []).extend(same[self._names[first]])
+        placed = {number for first in (*now, *after) for number in same[self._names[first]]}
         self._waiting = [number for number in self._waiting if number not in placed]
+        if not now:
+            return
+        self._make_room(running, coming)
         drafts = {number: self._draft(number) for number in now}
         weights = {number: self._weight(number, drafts[number]) for number in now}
         free = iter(np.nonzero(self._numbers < 0)[0].tolist())
@@ -167,12 +175,29 @@ class Decoding:
         for batch in batches(order, weights.__getitem__, self._loaded.pass_tokens):
             self._read_first([slots[number] for number in batch], [copies[number] for number in batch])
 
+    def _with_drafts(self, firsts: Sequence[int]) -> tuple[list[int], dict[int, bytes]]:
+        """Which of these begin now, and for which prompt's answer others wait, where drafts pay and they have none."""
+        drafts, after, sure = self._loaded.drafts, dict[int, bytes](), list[int]()
+        for number in firsts:
+            prompt, likeliest = self._asked[number].prompt, self._asked[number].request.temperature == 0
+            like = drafts.waits(prompt, self._written) if likeliest else None
+            if like is not None:
+                after[number] = like
+                continue
+            sure.append(number)
+            if likeliest:
+                self._written.add(as_bytes(prompt))
+        now, later = wave(self._loaded.prefixes, self._names, sure, self._claimed)
+        for number in later:
+            self._written.remove(as_bytes(self._asked[number].prompt))
+        return now, after
+
     def _draft(self, number: int) -> Draft | None:
         """A draft of the answer to a request, where it is to be the likeliest one."""
         asked = self._asked[number]
         draft = self._loaded.drafts.find(asked.prompt) if asked.request.temperature == 0 else None
         if draft:
-            draft.tell(asked.prompt[-1], asked.written, 0)
+            draft.follow(asked.prompt[-1], asked.written)
         return draft
 
     def _weight(self, number: int, draft: Draft | None) -> int:
@@ -218,7 +243,7 @@ class Decoding:
 
     def _guessed(self, draft: Draft | None, room: int) -> list[int]:
         """What a draft says comes next; the last token that there is room for is not guessed."""
-        return draft.guess(min(room - 1, round(8 * self._loaded.drafts.first))) if draft else []
+        return draft.guess(room - 1) if draft else []
 
     def _close_up(self, running: Ints) -> Ints:
         """Move the last texts to free slots before them, so that a step looks at nothing else; where they are now."""
@@ -300,7 +325,9 @@ class Decoding:
         tried, taken = int(counts.sum()) - len(counts), int(np.minimum(right, self._lengths[slots] - before).sum())
         self._loaded.work.guessed += tried
         self._loaded.work.right += taken
-        self._loaded.drafts.tell(tried, int(right.sum()))
+        for slot, guess, many in zip(slots.tolist(), guesses, right.tolist(), strict=True):
+            if guess:
+                self._drafts[slot].tell(len(guess), many)
         # What was read behind the last right guess is of no use.
         self._slots.lengths[slots] = self._lengths[slots] - 1
         for slot, _ in finished:
@@ -308,7 +335,7 @@ class Decoding:
         for place in [place for place, slot in enumerate(slots.tolist()) if slot in self._drafts]:
             slot, length = slots[place], before[place]
             last, *added = self._texts[slot, length - 1 : self._lengths[slot]].tolist()
-            self._drafts[slot].tell(last, added, len(guesses[place]))
+            self._drafts[slot].follow(last, added)
         self._end(finished)
 
     def _write(self, slots: Ints, new: Ints, counts: Ints) -> list[tuple[int, bool]]:
@@ -339,6 +366,8 @@ class Decoding:
             asked = self._asked[number]
             if asked.request.temperature == 0:
                 self._loaded.drafts.keep(asked.prompt, answer)
+                self._written.remove(as_bytes(asked.prompt))
+                self._waiting[:0] = self._after.pop(as_bytes(asked.prompt), [])
             self._done.append((number, self._stops.response(number, asked, answer, by_itself)))
         self._numbers[slots] = -1
         self._loaded.prefixes.store(self._slots, slots, [as_bytes(text[:-1]) for text in texts])

@@ -15,7 +15,7 @@ from steepest.models.local.attention import Ragged
 from steepest.models.local.batching import batches, distinct
 from steepest.models.local.loaded import Loaded, in_memory
 from steepest.models.local.prefixes import Name, Prefixes, as_bytes
-from steepest.models.local.slots import Slots, at, forward
+from steepest.models.local.slots import Slots, at, chosen, forward
 
 _LOGITS = 2**28
 """Bytes of logits made at once."""
@@ -156,7 +156,7 @@ def behind(loaded: Loaded, heads: Sequence[Sequence[int]], embeddings: Any, want
     columns, width = embeddings.shape[1], max(map(len, different))
     with loaded.slots(len(different), width + 1) as slots:
         _fill(loaded, slots, different)
-        halves = iter([store[index.to(store.device), :, :width] for store in slots.stores[:-1]])
+        halves = iter([chosen(store[:, :, :width], index) for store in slots.stores[:-1]])
         cache = Ragged([_Behind(keys, values) for keys, values in zip(halves, halves, strict=True)])
     before, new = torch.arange(width).expand(len(heads), -1), lengths[:, None] + torch.arange(columns)
     cache.queries = new.to(device)

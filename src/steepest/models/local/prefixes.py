@@ -15,10 +15,12 @@ import numpy as np
 import torch
 
 from steepest.models import Ints
-from steepest.models.local.slots import BLOCK, Shapes, Slots
+from steepest.models.local.slots import BLOCK, Shapes, Slots, chosen, zeros
 
 _FIRST = 256
-"""Blocks to begin with; as many again whenever they are full, up to the limit."""
+"""Blocks to begin with."""
+_MORE = 3
+"""So many for each that is there are added whenever they are full, up to the limit; few are copied, then."""
 _FREED = 8
 """Where there is no room, at least one in so many blocks is given up at once."""
 
@@ -76,7 +78,7 @@ class Prefixes:
             found.append(block)
             before = int(self._serials[block])
         count, rest = len(found) * BLOCK, text[len(found) * _SIZE : (len(found) + 1) * _SIZE]
-        part = self._begun.get((before, rest[:_TOKEN]))
+        part = self._begun.get((before, rest[:BYTES]))
         if part is not None:
             found.append(part)
             count += alike(rest, self._names[part][1])
@@ -110,7 +112,7 @@ class Prefixes:
         for row, text in zip(rows, texts, strict=True):
             known = self.known(text)
             self._used[known.blocks] = self._clock
-            if known.count == len(text) // _TOKEN:
+            if known.count == len(text) // BYTES:
                 continue
             whole = known.count // BLOCK
             before = int(self._serials[known.blocks[whole - 1]]) if whole else 0
@@ -141,9 +143,9 @@ class Prefixes:
             theirs = slots.flat(*outside, heads, of=BLOCK).to(own.device)
             here, there = own.view(-1, size), other.view(-1, size)
             if inwards:
-                here.index_copy_(0, ours, there[theirs])
+                here.index_copy_(0, ours, chosen(there, theirs))
             else:
-                there.index_copy_(0, theirs, here[ours])
+                there.index_copy_(0, theirs, chosen(here, ours))
 
     def _shape(self, like: Any, blocks: int) -> tuple[int, int, int]:
         return blocks, like.shape[0], BLOCK * like.shape[1]
@@ -158,13 +160,13 @@ class Prefixes:
 
     def _grow(self) -> None:
         old = len(self._names)
-        new = min(max(_FIRST, old), self._most - old)
+        new = min(max(_FIRST, _MORE * old), self._most - old)
         # Outside inference mode: gradients may be taken of what is read after it.
         with torch.inference_mode(False), torch.no_grad():
             # One by one, so that what is there is never all there twice.
             for i, like in enumerate(self._like):
                 # What is behind the end of a short block must be finite.
-                grown = like.new_zeros(self._shape(like, old + new))
+                grown = zeros(like, self._shape(like, old + new))
                 grown[:old] = self._stores[i]
                 self._stores[i] = grown
         self._names += [(0, b"")] * new
@@ -184,13 +186,13 @@ class Prefixes:
             self._free.append(block)
 
 
-_TOKEN = 4
-"""Bytes."""
-_SIZE = _TOKEN * BLOCK
+BYTES = 4
+"""Of a token's id, in names."""
+_SIZE = BYTES * BLOCK
 
 
 def _begin(name: Name) -> Name:
-    return name[0], name[1][:_TOKEN]
+    return name[0], name[1][:BYTES]
 
 
 def as_bytes(ids: Sequence[int] | Ints) -> bytes:
@@ -200,11 +202,7 @@ def as_bytes(ids: Sequence[int] | Ints) -> bytes:
 
 def alike(one: bytes, other: bytes) -> int:
     """Tokens that two texts have in common at their beginning."""
-    low, high = 0, min(len(one), len(other)) // _TOKEN
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[_TOKEN * low : _TOKEN * middle] == other[_TOKEN * low : _TOKEN * middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    most = min(len(one), len(other))
+    # As numbers, lowest byte first: the lowest bit that differs is in the first token that does.
+    differ = int.from_bytes(one[:most], "little") ^ int.from_bytes(other[:most], "little")
+    return ((differ & -differ).bit_length() - 1) // (8 * BYTES) if differ else most // BYTES

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ class Kept:
                 if size > len(self._memory[i]):
                     self._memory[i] = self._memory[i].new_empty(0)  # Given back before more is taken.
                     # What is masked must still be finite.
-                    self._memory[i] = self._memory[i].new_zeros(size)
+                    self._memory[i] = zeros(self._memory[i], (size,))
                 self.stores.append(self._memory[i][:size].view(slots, self.heads, columns, dim))
             for store, before in zip(self.stores, old, strict=False):
                 store[:kept, :, :width] = before
@@ -83,11 +84,11 @@ class Layer(DynamicLayer):  # type: ignore[misc]
     def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """Write one forward pass's keys and values, and give those that its queries may look at."""
         self.kept.write(key_states, value_states)
-        keys, values = (store[self._which(store), :, : self.width] for store in self.kept.stores)
+        keys, values = (self._chosen(store[:, :, : self.width]) for store in self.kept.stores)
         return keys, values
 
-    def _which(self, store: Any) -> Any:
-        return self.slots if isinstance(self.slots, slice) else self.slots.to(store.device)
+    def _chosen(self, store: Any) -> Any:
+        return store[self.slots] if isinstance(self.slots, slice) else chosen(store, self.slots)
 
 
 class Slots:
@@ -131,8 +132,8 @@ class Slots:
         self.lengths[targets] = self.lengths[sources]
         width = int(self.lengths[sources].max(initial=0))
         for store in self.stores:
-            from_, to = (torch.from_numpy(each).to(store.device) for each in (sources, targets))
-            store[to, :, :width] = store[from_, :, :width]
+            within = store[:, :, :width]
+            within.index_copy_(0, torch.from_numpy(targets).to(store.device), chosen(within, torch.from_numpy(sources)))
 
     def flat(self, slots: Ints, columns: Ints, heads: int, of: int = 1) -> Any:
         """[pieces * heads], where pieces `of` so many columns lie in stores flattened to [-1, of * dim].
@@ -199,6 +200,18 @@ def forward(model: Any, inputs: dict[str, Any], cache: Any, positions: Any, choo
         return out.logits[0].float()
     finally:
         hook.remove()
+
+
+def chosen(store: Any, rows: Any) -> Any:
+    """A copy of some rows of the first dimension, several times as fast as `store[rows]` on CPUs."""
+    return store.index_select(0, rows.to(store.device))
+
+
+def zeros(like: Any, shape: tuple[int, ...]) -> Any:
+    """`like.new_zeros(shape)`, on CPUs from memory that the system gives as it is used, in zeros."""
+    if like.device.type != "cpu":
+        return like.new_zeros(shape)
+    return torch.from_numpy(np.zeros(prod(shape) * like.element_size(), np.uint8)).view(like.dtype).view(shape)
 
 
 def at(rows: Any, columns: Any) -> Callable[[Any], Any]:
