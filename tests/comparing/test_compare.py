@@ -195,6 +195,12 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_written(
     assert not (tmp_path / "c").exists()
 
 
+def test_threads_do_not_share_a_model_in_memory(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="a model in memory serves one search at a time, got workers=2"):
+        run(tmp_path / "c", steepest.open_model("bundled"), workers=2)
+    assert not (tmp_path / "c").exists()
+
+
 def test_a_setting_that_differs_behind_the_same_names_is_said(done: Path) -> None:
     with pytest.raises(StateError, match=r'other contenders: .*"batch": .*, got .*"batch": 7'):
         run(done, methods={**METHODS, "three": Adder(batch=7)})

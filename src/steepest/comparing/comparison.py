@@ -16,6 +16,7 @@ from steepest.comparing.setup import FILE, Asked, begin, plans_of, setup_of, wri
 from steepest.comparing.variants import variants
 from steepest.errors import SpecError, StateError
 from steepest.ledger import Limits
+from steepest.models import WhiteBox
 from steepest.models.opening import Opened
 from steepest.plan import check
 from steepest.reporting import comparison_page
@@ -78,7 +79,8 @@ def compare(  # noqa: PLR0913  # size: one call is the whole interface, so its a
         options: Of the models.
         price: Dollars per million tokens.
         workers: Cells at once: one per core for the bundled model, 4 for servers, otherwise 1. Models in this machine
-            are opened once for each, models behind servers and given objects are shared by threads.
+            are opened once for each, models behind servers and given objects are shared by threads; a given model in
+            memory serves one at a time.
         ray_address: Have cells carried out by a Ray cluster, HOST:PORT, as many at once as it has room for; all its
             machines must see `out` under the same path. "local" is a cluster of this machine.
         out: The folder.
@@ -157,6 +159,11 @@ def _staff(
         joined = Cluster(ray_address, [(each.name, each.options) for each in models.values()])
         return Workers(count or joined.room, cluster=joined)
     if not all(isinstance(model, str) for model in given):
+        if (count or 1) > 1 and any(isinstance(model, WhiteBox) for model in given):
+            raise SpecError(
+                f"a model in memory serves one search at a time, got workers={count} and such a model; give its name, "
+                'as "hf:./folder", so that each worker opens it, or leave workers out'
+            )
         return Workers(count or 1, objects)
     if all(model.startswith("openai:") for model in given):
         return Workers(count or SERVERS, objects)
