@@ -46,7 +46,8 @@ from steepest.context import Context, World
 from steepest.ledger import UNLIMITED, Ledger
 from steepest.methods.greater import Greater
 from steepest.models import open_model
-from steepest.models.local.drafts import Alike, Draft, Drafts
+from steepest.models.alike import Alike
+from steepest.models.local.drafts import Draft, Drafts
 from steepest.tasks.task import Task
 from steepest.types import Example, Usage
 from tiny import Counter, Passed, Spent, machine, matrix_rate, operations, random_model, random_task, ratio, spent

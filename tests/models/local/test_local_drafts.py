@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import Family
 
-from steepest.models.local.drafts import Alike, Draft, Drafts, Trust
-from steepest.models.local.prefixes import as_bytes
+from steepest.models.alike import Alike, as_bytes
+from steepest.models.local.drafts import Draft, Drafts, Trust
 from steepest.types import Request
 
 PROMPT = "How many apples are there?"

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steepest.models.local.prefixes import Prefixes, alike, as_bytes
+from steepest.models.alike import alike, as_bytes
+from steepest.models.local.prefixes import Prefixes
 from steepest.models.local.slots import BLOCK, Shapes, Slots
 
 SHAPES = Shapes([(torch.zeros(2, 3), torch.zeros(2, 5)), (torch.zeros(1, 4), torch.zeros(1, 4))], torch.zeros(1, 6))

@@ -6,13 +6,10 @@ draft says is tried out many tokens in one pass and taken over as far as the mod
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Sequence
 
-import numpy as np
-
-from steepest.models.local.prefixes import BYTES, alike, as_bytes
+from steepest.models.alike import Alike, as_bytes
 
 _MOST = 64
 """Tokens tried at once."""
@@ -102,37 +99,6 @@ class Draft:
             self._at, self._along = met + 2, True
 
 
-class Alike:
-    """Prompts in order, and prompts from their ends in order: the most alike are neighbours."""
-
-    def __init__(self) -> None:
-        self._forward: list[bytes] = []
-        self._backward: list[bytes] = []
-
-    def add(self, name: bytes) -> None:
-        """Put in a prompt, once."""
-        place = bisect_left(self._forward, name)
-        if self._forward[place : place + 1] != [name]:
-            self._forward.insert(place, name)
-            insort(self._backward, _turned(name))
-
-    def remove(self, name: bytes) -> None:
-        """Take out a prompt, where it is there."""
-        place = bisect_left(self._forward, name)
-        if self._forward[place : place + 1] == [name]:
-            del self._forward[place]
-            del self._backward[bisect_left(self._backward, _turned(name))]
-
-    def nearest(self, name: bytes) -> tuple[int, bytes] | None:
-        """The prompt that shares the longest beginning and end with this one, and how many tokens: more than half."""
-        turned = _turned(name)
-        near = {other: _turned(other) for other in _around(self._forward, name)}
-        near |= {_turned(other): other for other in _around(self._backward, turned)}
-        shared = {other: alike(name, other) + alike(turned, near[other]) for other in sorted(near)}
-        best = max(shared, key=shared.__getitem__, default=b"")
-        return (shared[best], best) if best and 2 * shared[best] > len(name) // BYTES else None
-
-
 class Drafts:
     """The answers so far, found by prompts that begin and end alike."""
 
@@ -169,12 +135,3 @@ class Drafts:
 
 def _apart(prompt: Sequence[int], nearest: tuple[int, bytes]) -> int:
     return (len(prompt) - nearest[0]).bit_length()
-
-
-def _turned(name: bytes) -> bytes:
-    return np.frombuffer(name, np.int32)[::-1].tobytes()
-
-
-def _around(names: Sequence[bytes], name: bytes) -> Sequence[bytes]:
-    place = bisect_left(names, name)
-    return names[max(place - 1, 0) : place + 2]

@@ -15,14 +15,15 @@ import torch
 
 from steepest.errors import ModelError
 from steepest.models import Ints
+from steepest.models.alike import Alike, as_bytes
 from steepest.models.local import plain
 from steepest.models.local.batching import batches
 from steepest.models.local.choosing import Asked, Dice, Stops
-from steepest.models.local.drafts import Alike, Draft
+from steepest.models.local.drafts import Draft
 from steepest.models.local.layout import Layout
 from steepest.models.local.loaded import Loaded
 from steepest.models.local.passes import heavy, read, size, wave
-from steepest.models.local.prefixes import Name, as_bytes
+from steepest.models.local.prefixes import Name
 from steepest.models.local.slots import Slots
 from steepest.types import Request, Response
 

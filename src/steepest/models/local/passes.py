@@ -10,11 +10,12 @@ import torch
 from transformers.cache_utils import DynamicLayer
 
 from steepest.models import Ints
+from steepest.models.alike import as_bytes
 from steepest.models.local import plain
 from steepest.models.local.attention import Ragged
 from steepest.models.local.batching import batches, distinct
 from steepest.models.local.loaded import Loaded, in_memory
-from steepest.models.local.prefixes import Name, Prefixes, as_bytes
+from steepest.models.local.prefixes import Name, Prefixes
 from steepest.models.local.slots import Slots, at, chosen, forward
 
 _LOGITS = 2**28

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from steepest.models import Ints
+from steepest.models.alike import BYTES, alike
 from steepest.models.local.slots import BLOCK, Shapes, Slots, chosen, zeros
 
 _FIRST = 256
@@ -186,23 +187,8 @@ class Prefixes:
             self._free.append(block)
 
 
-BYTES = 4
-"""Of a token's id, in names."""
 _SIZE = BYTES * BLOCK
 
 
 def _begin(name: Name) -> Name:
     return name[0], name[1][:BYTES]
-
-
-def as_bytes(ids: Sequence[int] | Ints) -> bytes:
-    """Ids as the tree knows them, four bytes each."""
-    return np.asarray(ids, np.int32).tobytes()
-
-
-def alike(one: bytes, other: bytes) -> int:
-    """Tokens that two texts have in common at their beginning."""
-    most = min(len(one), len(other))
-    # As numbers, lowest byte first: the lowest bit that differs is in the first token that does.
-    differ = int.from_bytes(one[:most], "little") ^ int.from_bytes(other[:most], "little")
-    return ((differ & -differ).bit_length() - 1) // (8 * BYTES) if differ else most // BYTES
