@@ -143,6 +143,9 @@ def test_an_error_ends_all_that_is_under_way(context: Open) -> None:
     with pytest.raises(ModelError, match="is down"):
         ctx.score([Candidate("Add.")], ctx.task.dev)
     assert model.cancelled == 2
+    for again in (other.answers, lambda: ctx.score([Candidate("Add.")], ctx.task.dev)):
+        with pytest.raises(ModelError, match="end with the first error of its models"):
+            again()
 
 
 def test_an_error_of_the_methods_own_cancels_what_nobody_waited_for(context: Open) -> None:

@@ -262,6 +262,11 @@ class Asking:
 
     def _hear(self) -> None:
         """Wait for the next answer to anything, and write it down."""
+        if not self._flights:
+            raise ModelError(
+                "a step must end with the first error of its models, got a wait for an answer that was given up then; "
+                "let the error through"
+            )
         flight, index, said = heard(self._heard)
         if isinstance(said, BaseException):
             raise said

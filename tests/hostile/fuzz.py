@@ -1,10 +1,12 @@
 """The long fuzzing: every target with so many inputs, guided by coverage where atheris is installed; crashes are kept.
 
-    python tests/hostile/fuzz.py [--inputs 1000000] [--seconds 600] [--seed 0] [--out fuzz] [--blind] [TARGET ...]
+    python tests/hostile/fuzz.py [--inputs 1000000] [--guided 300] [--seconds 3600] [--seed 0] [--out fuzz] [TARGET ...]
 
-Each target runs until it has read so many inputs or so many seconds have passed, in a process of its own. Prints a
-line for each: inputs, inputs a second, what was covered, different crashes; exits with 1 where anything crashed. What
-crashes belongs into tests/hostile/crashes/, named TARGET-WORDS, where the suite reads it again.
+Each target reads inputs guided by coverage for at most `--guided` seconds, and then, without the instruments that make
+every reader several times slower, random changes of those that had led to new places, until there were as many inputs
+as asked for or `--seconds` have passed, each in a process of its own. Prints a line for each target: inputs, how many
+of them guided, inputs a second, what was covered, different crashes; exits with 1 where anything crashed. What crashes
+belongs into tests/hostile/crashes/, named TARGET-WORDS, where the suite reads it again.
 """
 
 from __future__ import annotations
@@ -90,25 +92,28 @@ def repeating(watched: Watched, dice: random.Random, tokens: tuple[bytes, ...]) 
         watched(seed[:at] + many + seed[at:])
 
 
-def blindly(watched: Watched, given: argparse.Namespace, dice: random.Random) -> None:
-    """Random changes of valid inputs, which pile up: some results are begun from again."""
-    pool, end = list(watched.target.seeds), time.monotonic() + given.seconds
-    seeds, most = len(pool), length_of(watched.target)
+def blindly(watched: Watched, given: argparse.Namespace, out: Path, dice: random.Random) -> None:
+    """Random changes of valid inputs and of those that led to new places; some results are begun from again."""
+    begun = [*watched.target.seeds, *(path.read_bytes() for path in sorted((out / "corpus").iterdir()))]
+    changed: list[bytes] = []
+    most, end = length_of(watched.target), time.monotonic() + given.seconds
     while watched.count < watched.limit and time.monotonic() < end:
-        data = watched.target.change(dice.choice(pool), dice)[:most]
+        data = watched.target.change(dice.choice(dice.choice((begun, changed or begun))), dice)[:most]
         if watched(data) and dice.random() < 0.05:
-            pool[dice.randrange(seeds, _KEPT) if len(pool) >= _KEPT else len(pool) :] = [data]
-            del pool[_KEPT:]
+            if len(changed) < _KEPT:
+                changed.append(data)
+            else:
+                changed[dice.randrange(_KEPT)] = data
+    watched.write(out)
 
 
 def guided(watched: Watched, given: argparse.Namespace, out: Path) -> None:
     """Inputs that led to new places in the code are begun from again; does not return."""
     atheris: Any = import_module("atheris")
     corpus = out / "corpus"
-    corpus.mkdir()
     for number, seed in enumerate(watched.target.seeds):
         (corpus / str(number)).write_bytes(seed)
-    end = time.monotonic() + given.seconds
+    end = time.monotonic() + given.guided
 
     def one(data: bytes) -> None:
         watched(data)
@@ -129,51 +134,71 @@ def guided(watched: Watched, given: argparse.Namespace, out: Path) -> None:
 
 
 def child(name: str, given: argparse.Namespace, out: Path) -> None:
-    """One target, in this process."""
-    if given.blind:
-        targets = import_module("hostile.targets").TARGETS
-    else:
+    """One target, in this process, begun with or gone on with."""
+    if given.guided:
         atheris: Any = import_module("atheris")
         with atheris.instrument_imports(include=["steepest"]):
             targets = import_module("hostile.targets").TARGETS
+    else:
+        targets = import_module("hostile.targets").TARGETS
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as place:
         watched = Watched(targets[name], Path(place), given.inputs)
         for seed in watched.target.seeds:
             watched.target(seed, watched.folder)  # what is imported late takes its time once
         dice = random.Random(f"{given.seed} {name}")
-        repeating(watched, dice, import_module("hostile.mutations").TOKENS)
-        if given.blind:
-            blindly(watched, given, dice)
-            watched.write(out)
-        else:
+        if not (out / "corpus").exists():
+            (out / "corpus").mkdir()
+            repeating(watched, dice, import_module("hostile.mutations").TOKENS)
+        if given.guided:
             guided(watched, given, out)
+        else:
+            blindly(watched, given, out, dice)
 
 
-def fuzzed(name: str, given: argparse.Namespace) -> tuple[int, int]:
-    """One target in a process of its own, told: inputs and crashes."""
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as place:
-        command = [sys.executable, __file__, "--child", place, "--inputs", str(given.inputs), name]
-        command += ["--seconds", str(given.seconds), "--seed", str(given.seed), *(["--blind"] if given.blind else [])]
+@dataclass
+class Told:
+    """What came of a target."""
+
+    count: int = 0
+    guided: int = 0
+    covered: str = ""
+    faults: dict[str, bytes] = field(default_factory=dict)
+
+    def stage(self, name: str, given: argparse.Namespace, guided: float, out: Path) -> None:
+        """Go on in a process of its own, and add what it has found."""
+        command = [sys.executable, __file__, "--child", str(out), "--inputs", str(given.inputs - self.count), name]
+        command += ["--guided", str(guided), "--seconds", str(given.seconds), "--seed", str(given.seed)]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-        out, wall = Path(place), time.monotonic() - began
-        found = {"count": 0, "crashes": []}
-        if (out / "found.json").is_file():
-            found = json.loads((out / "found.json").read_text())
-        faults = {fault: (out / str(number)).read_bytes() for number, fault in enumerate(found["crashes"])}
-        faults |= {f"ended: {path.name}": path.read_bytes() for path in out.glob("hang-*")}
-        if not found["count"] and not faults:
-            faults["nothing was read"] = done.stderr.encode()
+        told, found = out / "found.json", {"count": 0, "crashes": []}
+        if told.is_file():
+            found = json.loads(told.read_text())
+            told.unlink()
+        self.count += found["count"]
+        self.guided += found["count"] if guided else 0
+        self.faults |= {fault: (out / str(number)).read_bytes() for number, fault in enumerate(found["crashes"])}
+        hangs = sorted(out.glob("hang-*"))
+        self.faults |= {f"ended: {path.name}": path.read_bytes() for path in hangs}
+        if not found["count"] and not hangs:
+            self.faults["nothing was read"] = done.stderr.encode()
         covered = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)", done.stderr)
-        said = "{} places, {} features, {} kept".format(*covered[-1]) if covered else ""
-        rate = found["count"] / wall
-        told = f"{found['count']:>10,} inputs {rate:>7,.0f}/s  {said:<42}"
-        print(f"{name:<12} {told} {len(faults):>2} crashes", flush=True)
-        for number, (fault, data) in enumerate(sorted(faults.items())):
-            given.out.mkdir(parents=True, exist_ok=True)
-            (given.out / f"{name}-{number}").write_bytes(data)
-            print(f"    {name}-{number}: {fault}", flush=True)
-    return found["count"], len(faults)
+        self.covered = "{} places, {} features, {} kept".format(*covered[-1]) if covered else self.covered
+
+
+def fuzzed(name: str, given: argparse.Namespace) -> Told:
+    """One target, told: inputs and crashes."""
+    began, told = time.monotonic(), Told()
+    with tempfile.TemporaryDirectory() as place:
+        for guided in (given.guided, 0.0) if given.guided else (0.0,):
+            if told.count < given.inputs:
+                told.stage(name, given, guided, Path(place))
+    rate = told.count / (time.monotonic() - began)
+    counts = f"{told.count:>10,} inputs {told.guided:>10,} guided {rate:>7,.0f}/s"
+    print(f"{name:<12} {counts}  {told.covered:<42} {len(told.faults):>2} crashes", flush=True)
+    for number, (fault, data) in enumerate(sorted(told.faults.items())):
+        given.out.mkdir(parents=True, exist_ok=True)
+        (given.out / f"{name}-{number}").write_bytes(data)
+        print(f"    {name}-{number}: {fault}", flush=True)
+    return told
 
 
 def main() -> int:
@@ -181,21 +206,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="of those in targets.py [all]")
     parser.add_argument("--inputs", type=int, default=1_000_000, help="for each target [1,000,000]")
-    parser.add_argument("--seconds", type=float, default=600.0, help="for each target at most [600]")
+    parser.add_argument("--guided", type=float, default=300.0, help="seconds of each target guided by coverage [300]")
+    parser.add_argument("--seconds", type=float, default=3600.0, help="of each target at most behind these [3600]")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("fuzz"), help="where inputs that crash are kept [fuzz]")
-    parser.add_argument("--blind", action="store_true", help="random changes alone [where atheris is not installed]")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    given.blind = given.blind or find_spec("atheris") is None
+    if find_spec("atheris") is None:
+        given.guided = 0.0
     if given.child:
         child(given.targets[0], given, given.child)
         return 0
-    print("random changes alone" if given.blind else "guided by coverage", flush=True)
+    print("guided by coverage" if given.guided else "random changes alone", flush=True)
     names = given.targets or list(import_module("hostile.targets").TARGETS)
     ends = [fuzzed(name, given) for name in names]
-    broken = sum(faults for _, faults in ends)
-    print(f"{'together':<12} {sum(count for count, _ in ends):>10,} inputs, {broken} crashes")
+    broken = sum(len(told.faults) for told in ends)
+    print(f"{'together':<12} {sum(told.count for told in ends):>10,} inputs, {broken} crashes")
     return 1 if broken else 0
 
 
