@@ -57,7 +57,7 @@ def retry_after(header: str | None, now: Callable[[], datetime] = lambda: dateti
     except ValueError:
         try:
             when = parsedate_to_datetime(header)
-        except ValueError:
+            seconds = (when.replace(tzinfo=when.tzinfo or UTC) - now()).total_seconds()
+        except (ValueError, OverflowError):
             return None
-        seconds = (when.replace(tzinfo=when.tzinfo or UTC) - now()).total_seconds()
     return None if math.isnan(seconds) else min(max(0.0, seconds), LONGEST_RETRY_AFTER)
