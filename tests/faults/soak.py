@@ -193,7 +193,7 @@ def killed(place: Path, servers: Servers, world: str, seed: int, tally: Tally) -
         Run.create(folder, replace(plan, models=models)).close()
     kills = 0
     for patience in (*(dice.uniform(1.5, 12) for _ in range(dice.randint(1, 4))), None):
-        kills += ended(folder, patience, dice.choice([signal.SIGKILL, signal.SIGTERM]))
+        kills += ended(folder, patience, dice.choice([signal.SIGKILL, signal.SIGTERM]), tally)
         if (folder / "result.json").exists():
             break
     with tally.quiet:
@@ -205,10 +205,10 @@ def killed(place: Path, servers: Servers, world: str, seed: int, tally: Tally) -
     shutil.rmtree(folder)
 
 
-def ended(folder: Path, patience: float | None, how: signal.Signals) -> bool:
+def ended(folder: Path, patience: float | None, how: signal.Signals, tally: Tally) -> bool:
     """Go on with a run in a process; whether that was ended after so many seconds."""
     log = folder.with_suffix(".log")
-    with log.open("wb") as out:
+    with tally.quiet, log.open("wb") as out:
         process = subprocess.Popen([sys.executable, "-c", RESUME, "resume", folder], stdout=out, stderr=out)
     try:
         code = process.wait(patience)
