@@ -22,8 +22,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: .stamp-local
 	$(BIN)/steepest run greater --task arithmetic
 
+# Files of tests side by side, as many as there are cores; what a file's tests share is made once.
 test: lint types .stamp-exports
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 test-fast: .stamp-dev
 	$(BIN)/python -m pytest -m "not slow"
