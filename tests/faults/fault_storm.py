@@ -7,7 +7,7 @@ same in whatever order requests arrive. Sooner or later each is answered, and al
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +89,18 @@ def answer(asked: Asked, delay: float = 0.0) -> Say:
     return Say(said.body, delay=delay)
 
 
+class AtOnce(Scripted):
+    """Asked like a server, so that accounts near a limit are kept in the same order; its answers are there at once."""
+
+    def begin(
+        self, requests: Sequence[Request], answered: Callable[[int, Response], None], failed: Callable[..., None]
+    ) -> Callable[[], None]:
+        """See `Overlaps.begin`."""
+        for index, response in self.generate(requests):
+            answered(index, response)
+        return lambda: None
+
+
 def calm(poison: Mapping[str, int] = POISON) -> dict[str, Any]:
     """Role -> the same model in this process, without a fault."""
 
@@ -97,7 +109,7 @@ def calm(poison: Mapping[str, int] = POISON) -> dict[str, Any]:
             return Response("", finish="failed", reason=f"HTTP {status}: poison {status}")
         return _text(role, request)
 
-    return {role: Scripted(lambda request, role=role: script(role, request), role) for role in ROLES}
+    return {role: AtOnce(lambda request, role=role: script(role, request), role) for role in ROLES}
 
 
 def _poison(poison: Mapping[str, int], role: str, text: str) -> int:

@@ -266,6 +266,6 @@ def test_first_order_scores_rank_swaps_when_embeddings_lie_close(
         predicted = model.gradient([row], ids, [2], [swaps]).values[0]
         true = model.loss([row] * len(swaps), [[*ids[:2], s, *ids[3:]] for s in swaps]).loss
         correlations[name] = spearmanr(predicted, true).statistic
-        record_property(f"rank correlation, embeddings {name}", correlations[name])
+        record_property(f"rank correlation, embeddings {name}", float(correlations[name]))
     print(correlations)
     assert correlations["close"] > 0.9
