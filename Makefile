@@ -24,7 +24,7 @@ demo: .stamp-local
 
 # Files of tests side by side, as many as there are cores; what a file's tests share is made once.
 test: lint types .stamp-exports
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 6 --dist loadfile
 
 test-fast: .stamp-dev
 	$(BIN)/python -m pytest -m "not slow"
