@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from steepest.models.alike import Alike, as_bytes
 
 _MOST = 64
-"""Tokens tried at once."""
+"""Tokens tried at once, at most."""
 _FIRST = 24.0, 2.0
 """Guesses that are taken to have been right, and wrong, before there were any: 8 tokens are tried at first."""
 _SURE = 2 / 3
