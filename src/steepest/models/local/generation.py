@@ -29,6 +29,8 @@ from steepest.types import Request, Response
 
 _REFILL = 0.25
 """Requests that wait begin when there is room for this share of a batch."""
+_ABOUT = 16
+"""Tokens by which prompts of about the same length may differ."""
 _IDLE = 1 / 16
 """Free slots are closed up when they are this share of all."""
 _AHEAD = 0.25
@@ -43,7 +45,7 @@ def generate(loaded: Loaded, layout: Layout, requests: Sequence[Request]) -> Ite
 def go_on(
     loaded: Loaded, layout: Layout, requests: Sequence[Request], prompts: Sequence[list[int]]
 ) -> Iterator[tuple[int, Response]]:
-    """Yield (index, response) as these ids are gone on with, the shortest first.
+    """Yield (index, response) as these ids are gone on with, about the shortest first.
 
     What leaves no room for a token is answered first, as failed.
     """
@@ -57,7 +59,9 @@ def go_on(
         else:
             reason = f"context overflow: {len(prompt):,} tokens do not fit in {loaded.context:,}"
             yield index, Response("", finish="failed", reason=reason)
-    asked.sort(key=lambda each: (len(each.prompt) // 16, each.index))
+    # Of about the same length, in the order asked: the first of like prompts is the others' draft, and often the one
+    # that they were made from.
+    asked.sort(key=lambda each: (len(each.prompt) // _ABOUT, each.index))
     while asked:
         answered = set[int]()
         try:
