@@ -17,13 +17,15 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY := PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# One after the other: an installation with more extras is one with fewer, too.
+.NOTPARALLEL:
 .PHONY: demo test test-fast lint types test-faults soak fuzz audit sbom model bench clean
 
 demo: .stamp-local
 	$(BIN)/steepest run greater --task arithmetic
 
 # Files of tests side by side, as many as there are cores; what a file's tests share is made once.
-test: lint types .stamp-exports
+test: .stamp-exports lint types
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 6 --dist loadfile
 
 test-fast: .stamp-dev
@@ -66,22 +68,26 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Steepest needs Python 3.11 or newer; try: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
+# Bytecode is made of what is imported, when it is: most of what the exports bring never is.
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
+ALL := local,dev,data,hf,metrics,exports,quantize,ray,keyring
+
 .stamp-local: $(BIN)/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local]'
+	$(INSTALL) '.[local]'
 	@touch $@
 
-.stamp-dev: .stamp-local
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev]'
-	@touch $@
-
-.stamp-fuzz: .stamp-exports
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev,data,hf,metrics,exports,quantize,ray,keyring,fuzz]'
-	@touch $@
+.stamp-dev: $(BIN)/python pyproject.toml constraints.txt
+	$(INSTALL) '.[local,dev]'
+	@touch .stamp-local $@
 
 # The programs that prompts are exported to, 0.7 GB, run in the tests; with them come the libraries of other extras.
-.stamp-exports: .stamp-dev
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev,data,hf,metrics,exports,quantize,ray,keyring]'
-	@touch $@
+.stamp-exports: $(BIN)/python pyproject.toml constraints.txt
+	$(INSTALL) '.[$(ALL)]'
+	@touch .stamp-local .stamp-dev $@
+
+.stamp-fuzz: $(BIN)/python pyproject.toml constraints.txt
+	$(INSTALL) '.[$(ALL),fuzz]'
+	@touch .stamp-local .stamp-dev .stamp-exports $@
 
 clean:
 	rm -rf $(VENV) .venv-audit .stamp-local .stamp-dev .stamp-exports .stamp-fuzz .mypy_cache .ruff_cache .pytest_cache
