@@ -16,7 +16,7 @@ RECIPE = ("bundled.lessons", "bundled.material", "bundled.measuring", "bundled.t
 # Lowest first; a module imports only from its own group and from those before it.
 ORDER = [
     ["errors", "types", "_version"],
-    ["arguments", "codec", "objects", "records", "results", "lock", "waiting", "cluster", "trusting"],
+    ["arguments", "codec", "objects", "records", "results", "lock", "waiting", "cluster", "trusting", "processes"],
     ["models", "tasks", "bundled"],
     ["calls", "costs", "ledger", "events", "whitebox", "lots", "asking", "answering", "context"],
     ["parts"],

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ast
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from cli.commands import METHOD, Shell, toy_rows, write_rows
+from cli.commands import METHOD, MODEL, Shell, toy_rows, write_rows
+from steepest import processes
 from steepest.errors import SpecError, StateError, TaskError
 from steepest.objects import find_object, refuse_carried
+from steepest.tasks.algebra import Algebra
 from steepest.tasks.loading import load_task
 
 PACKAGE = Path(__file__).parents[2] / "src" / "steepest"
@@ -119,6 +123,35 @@ def test_a_run_folder_brings_no_code_along(shell: Shell, place: str) -> None:
             assert said.code == 2 and "names code by a full path outside of it" in said.err, (where, arguments)
         (run / "run.json").write_text(before)
     assert not ran(carried)
+
+
+PLANTED = ("json", "resource", "math_verify", "steepest", "typer")
+
+
+def test_a_folder_that_is_worked_in_brings_no_modules_along(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a downloaded task, beside which the commands are given."""
+    assert shell.run("--steps", "0").code == 0
+    (run,) = shell.runs
+    for name in PLANTED:
+        (shell.folder / f"{name}.py").write_text("open('ran', 'w')")
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", str(shell.folder))])
+    algebra = Algebra()
+    algebra.equal("x", "y")
+    algebra.close()
+    done = shell("compare", METHOD, "--task", run, *MODEL, "--calls", "300", "--seeds", "1", "--out", "compared")
+    assert done.code == 0, done.err
+    assert not (shell.folder / "ran").exists()
+
+
+def test_processes_find_modules_where_this_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "beside.py").write_text("print('found')")
+    monkeypatch.chdir(tmp_path)
+    for path, said in (["", *sys.path], b"found\n"), ([path for path in sys.path if path], b""):
+        monkeypatch.setattr(sys, "path", path)
+        done = subprocess.run(
+            processes.command("beside"), env=processes.environment(), capture_output=True, check=False
+        )
+        assert done.stdout == said
 
 
 def test_names_of_code_are_found_in_any_setting(tmp_path: Path) -> None:

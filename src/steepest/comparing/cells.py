@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steepest import api
+from steepest import api, processes
 from steepest.comparing.on_ray import Cluster, carried_out
 from steepest.engine import Run
 from steepest.errors import StateError, SteepestError
@@ -136,16 +135,15 @@ def _attempt(folder: Path, workers: Workers, halt: _Halt) -> str:
 
 def _in_process(folder: Path, workers: int, halt: _Halt) -> str:
     threads = str(max(1, (os.cpu_count() or 1) // workers))
-    shared = {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "PASSIVE", **os.environ}
     said = folder / STDERR
     with said.open("wb") as errors:
         # Its standard input ends when this process does, however it dies; then the cell ends too.
         child = subprocess.Popen(
-            [sys.executable, "-m", "steepest.comparing.process", str(folder)],
+            processes.command("steepest.comparing.process", str(folder)),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            env={**shared, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=processes.environment(OMP_NUM_THREADS=threads, OMP_WAIT_POLICY="PASSIVE"),
         )
         with child, halt.ended_by(child.terminate):
             code = child.wait()

@@ -8,12 +8,13 @@ from __future__ import annotations
 import atexit
 import json
 import logging
-import os
 import subprocess
 import sys
 import threading
 from contextlib import suppress
 from functools import lru_cache
+
+from steepest import processes
 
 if sys.platform != "win32":
     import resource
@@ -65,13 +66,12 @@ class Algebra:
                 pass
 
     def _begun(self) -> subprocess.Popen[bytes]:
-        paths = os.pathsep.join(filter(None, sys.path))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "steepest.tasks.algebra"],
+            processes.command("steepest.tasks.algebra"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": paths},
+            env=processes.environment(),
         )
         return self._process
 
