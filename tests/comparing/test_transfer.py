@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,26 @@ def test_what_cannot_be_carried_is_refused(run: Path, tmp_path: Path) -> None:
         transfer([run], ["scripted"], rows=0, out=tmp_path)
     with pytest.raises(StateError, match="run folder"):
         transfer([tmp_path], ["scripted"], out=tmp_path / "t")
+
+
+def test_runs_are_no_leavings_of_workers(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "compared" / "cells" / "one")
+    (tmp_path / "runs").mkdir()
+    shutil.copytree(run, tmp_path / "runs" / "other")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "cells").symlink_to(tmp_path / "runs")
+    (tmp_path / "inner" / "cells").mkdir(parents=True)
+    (tmp_path / "inner" / "cells" / "000").symlink_to(tmp_path / "runs" / "other")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.json*")}
+    for name, message in (
+        ("compared", "is a run's"),
+        ("runs/other", "run.json is a run's"),
+        ("linked", "not a link"),
+        ("inner", "not a link"),
+    ):
+        with pytest.raises(StateError, match=message):
+            transfer([run], ["scripted"], out=tmp_path / name)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.json*")} == before
 
 
 class Here:

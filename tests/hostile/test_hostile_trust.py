@@ -290,6 +290,21 @@ def test_a_folder_of_steps_that_is_a_link_is_written_nowhere(shell: Shell) -> No
     assert sorted((shell.folder / "victim").iterdir()) == before
 
 
+@pytest.mark.parametrize("linked", ["cells", "one"])
+def test_links_in_a_comparison_lead_to_no_run_elsewhere(shell: Shell, linked: str) -> None:
+    asked = ("compare", METHOD, "--task", finished(shell), "--calls", "300", "--seeds", "1", "--out", "c")
+    model = ("--model", "scripted", "--option", "answer=mine.py:answer")
+    assert shell(*asked, *model).code == 0
+    (cell,) = (shell.folder / "c" / "cells").iterdir()
+    (cell / "result.json").unlink()
+    place, victim = cell.parent if linked == "cells" else cell, shell.folder / "victim"
+    place.rename(victim)
+    place.symlink_to(victim)
+    refused = shell(*asked, *model)
+    assert refused.code == 2 and "not a link" in refused.err
+    assert not list(victim.rglob("result.json"))
+
+
 def test_a_cell_that_is_a_strangers_writes_its_error_nowhere_else(shell: Shell) -> None:
     asked = ("compare", METHOD, "--task", finished(shell), "--calls", "300", "--seeds", "1", "--out", "c")
     model = ("--model", "scripted", "--option", "answer=mine.py:answer")

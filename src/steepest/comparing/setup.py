@@ -94,6 +94,7 @@ def begin(out: Path, setup: Setup) -> None:
     path = out / FILE
     if path.is_file():
         _same(path, setup)
+        _check_links(out, setup)
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StateError(f"a comparison needs a folder that is empty, not there or its own, got {out}; name another")
@@ -131,6 +132,13 @@ def changed(method: Method) -> list[str]:
 def pairs(values: Mapping[str, Any]) -> list[str]:
     """NAME=VALUE for each."""
     return [f"{name}={value}" for name, value in values.items()]
+
+
+def _check_links(out: Path, setup: Setup) -> None:
+    """StateError where a cell is a link, which came with the folder and leads to runs of something else."""
+    for path in (out / CELLS, *(out / CELLS / cell.folder for cell in setup.cells)):
+        if path.is_symlink():
+            raise StateError(f"{path} must be a folder of the comparison, not a link; put the folder itself there")
 
 
 def _differences(given: Mapping[str, Any], default: Mapping[str, Any], prefix: str) -> list[str]:

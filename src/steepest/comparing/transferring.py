@@ -126,6 +126,7 @@ def transfer(
     lines, folder = list(_lines(origins)), Path(out)
     given = Given(tuple(Path(run).resolve() for run in runs), split, rows, judge, dict(options or {}))
     with Lock(folder):
+        _check_own(folder)
         before = gather(folder)
         if ray_address is None:
             with CallLog(folder / JOURNAL) as log:
@@ -142,6 +143,20 @@ def transfer(
     write(folder / FILE, found.to_json())
     matrix.write(found)
     return found
+
+
+def _check_own(folder: Path) -> None:
+    """StateError where what workers left there may be something else: runs, or a folder to which a link leads."""
+    cells = folder / CELLS
+    for path in (cells, *sorted(cells.glob("*"))):
+        if path.is_symlink():
+            raise StateError(f"{path} must be a folder of the transfer, not a link; remove it, or name another folder")
+    for path in (folder / "run.json", *sorted(cells.glob("*/run.json"))):
+        if path.exists():
+            raise StateError(
+                f"a transfer needs a folder of its own, got {folder}, where {path.relative_to(folder)} is a run's; "
+                "name another"
+            )
 
 
 def _check_different(names: Sequence[str]) -> None:
