@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from typing import Any
 import pytest
 
 from cli.commands import Shell, toy_rows, write_rows
-from models.endpoint.stub import Asked, Say, Stub, error, running, said
+from models.endpoint.stub import Asked, Say, Stub, error, running, said, say
+from steepest.errors import ModelError
+from steepest.models import open_model
+from steepest.types import Gap, Infill, Request
 
 KEY = "sk-planted-9f8e7d6c5b4a39281706"
 
@@ -102,12 +106,67 @@ def test_errors_do_not_repeat_the_key(shell: Shell, script: object) -> None:
         ("--model", "openai:m@http://127.0.0.1:9/v1", "--option", f"key_env={KEY}"),
         ("--model", "openai:m@http://127.0.0.1:9/v1", "--option", f'extra={{"api_key": "{KEY}"}}'),
         ("--model", f"openai:m@http://127.0.0.1:9/{KEY}/v1"),
+        ("--model", f"openai:m@http://127.0.0.1:9/{KEY} /v1"),
+        ("--model", "openai:m", "--option", f"url=ftp://{KEY}/v1"),
+        *(
+            ("--model", "openai:m@http://127.0.0.1:9/v1", "--option", f"{name}={KEY}")
+            for name in ("api", "timeout", "rpm", "seeds", "max_tokens_field", "extra", "concurrency")
+        ),
     ],
 )
 def test_keys_in_names_urls_and_options_are_refused_and_not_repeated(shell: Shell, model: tuple[str, ...]) -> None:
     refused = shell("run", "opro", *shell.rows, *model, "--steps", "1")
     assert refused.code == 2 and KEY not in refused.out + refused.err
     assert not shell.runs and not holders(shell.folder)
+
+
+WRITTEN_OTHERWISE = "sk/planted+9f8e7d6c/5b4a39281706"
+
+
+def escaping(asked: Asked) -> Say:
+    """The same as `echoing` by a server that writes JSON as PHP and .NET do."""
+    text = echoing(asked).body.decode()
+    return Say(text.replace("/", "\\/").replace("+", "\\u002B").encode(), 500 if asked.number % 9 == 4 else 200)
+
+
+def test_keys_are_found_however_a_server_writes_them(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", WRITTEN_OTHERWISE)
+    with running(escaping) as server:
+        said = shell("run", "opro", *shell.rows, "--model", f"openai:m@{server.url}", "--calls", "90")
+    (run,) = shell.runs
+    written = "".join(path.read_text() for path in run.rglob("*.*"))
+    assert "[key]" in written and len(written) > 10_000
+    assert not any(half in said.out + said.err + written for half in (WRITTEN_OTHERWISE[:16], WRITTEN_OTHERWISE[16:]))
+
+
+def test_no_filling_and_no_likelihood_has_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+    def fill(asked: Asked) -> Say:
+        usage = {"prompt_tokens": len(asked.body.get("suffix") or "") + 1, "completion_tokens": 1}
+        return say({"choices": [{"text": f"the key is {KEY}"}], "usage": usage})
+
+    with running(fill) as server, closing(open_model(f"openai:m@{server.url}", api="completions")) as model:
+        ((_, response),) = model.infill([Infill(Gap("a", "b"))])
+        assert response.text == "the key is [key]"
+
+    def score(asked: Asked) -> Say:
+        entries = [None, {"1": {"decoded_token": "yes", "logprob": KEY}}]
+        return say({"choices": [{"message": {"content": "x"}}], "prompt_logprobs": entries})
+
+    with running(score) as server, closing(open_model(f"openai:m@{server.url}")) as model:
+        with pytest.raises(ModelError, match="log-probability is") as refused:
+            model.logprobs([("So", "yes")])
+        assert KEY not in str(refused.value)
+
+
+@pytest.mark.parametrize("proxy", ["http://me:{}@127.0.0.1:99999", "me:{}@127.0.0.1:3128", "http://me:{}@[x"])
+def test_a_proxy_s_password_is_not_repeated(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("http_proxy", proxy.format(KEY))
+    with closing(open_model("openai:m@http://model.invalid/v1", retries=0)) as model:
+        ((_, response),) = model.generate([Request("x")])
+    assert response.finish == "failed" and "the proxy cannot be read" in response.reason
+    assert KEY not in response.reason
 
 
 @pytest.mark.slow

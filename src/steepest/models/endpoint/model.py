@@ -185,7 +185,7 @@ class Endpoint:
             return self._transport
 
     def _read(self, request: Request, data: bytes, size: int) -> Response:
-        response = replies.response(self._settings.without_key(data), request.stop, size)
+        response = replies.response(data, request.stop, size)
         start = bodies.begun(request.prompt)
         if not start or self._settings.prefill or self._settings.api == "completions":
             return response
@@ -193,7 +193,9 @@ class Endpoint:
         return Response(text, response.prompt_tokens, response.output_tokens, response.finish)
 
     def _response(self, value: Response | Refusal) -> Response:
-        return value if isinstance(value, Response) else Response("", finish="failed", reason=self._why(value))
+        if isinstance(value, Refusal):
+            return Response("", finish="failed", reason=self._why(value))
+        return replace(value, text=self._settings.without_key(value.text))
 
     def _why(self, refusal: Refusal) -> str:
         return replies.shortened(self._settings.redacted(refusal.reason))

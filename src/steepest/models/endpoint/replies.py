@@ -113,11 +113,13 @@ def refusal(status: int, headers: Mapping[str, str], data: bytes) -> Refusal:
 def quote(data: bytes) -> str:
     """What a body says went wrong, or how it begins."""
     try:
-        told = _message(json.loads(data))
+        body = json.loads(data)
+        # Written anew: servers write signs of keys such as "/" in several ways.
+        told = _message(body) or json.dumps(body, ensure_ascii=False)
     except (ValueError, RecursionError):
-        told = ""
+        told = data[:20_000].decode(errors="replace")
     # Whoever shows it takes the key out first and cuts it then, so that no half of a key is left at the end.
-    return " ".join((told or data[:20_000].decode(errors="replace")).split())
+    return " ".join(told.split())
 
 
 def shortened(text: str) -> str:

@@ -29,6 +29,8 @@ from steepest.types import Message, Prompt
 _KNOWN = "One, two, three, four, five, six,"
 _TOLERANCE = 0.15
 """Nats between the same token generated and echoed; half precision moves them by some hundredths."""
+_MOST = 1e9
+"""Nats; servers say -9999 and the like for what is impossible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,10 @@ class Scorer:
                 read = _echoed(answer, text) if self._settings.api == "completions" else _prompted(answer, text)
                 found[i] = Likelihood(np.array(_last(read, pairs[i][1]), np.float32), len(read.texts))
         except _Lacking as lacking:
+            why = shortened(self._settings.redacted(str(lacking)))
             raise ModelError(
                 f"the capability ScoresText needs a server that tells the log-probabilities of given text, got "
-                f"{self._settings.url}, where {lacking}; use vLLM (with api=completions for plain text), or hf:NAME"
+                f"{self._settings.url}, where {why}; use vLLM (with api=completions for plain text), or hf:NAME"
             ) from None
         return found
 
@@ -147,11 +150,13 @@ def _tokens(logprobs: Any) -> _Tokens:
         raise _Lacking("there is not one log-probability for each token")
     places = logprobs.get("text_offset")
     if isinstance(places, list) and places:
+        if not all(type(place) is int for place in places):
+            raise _Lacking("the places of the tokens are no whole numbers")
         lengths = [b - a for a, b in zip(places, places[1:], strict=False)]
         # The first may be a start token, which has no place in the text.
         if len(places) != len(texts) or lengths[1:] != [len(text) for text in texts[1:-1]]:
             raise _Lacking("the places of the tokens do not fit their lengths")
-    return _Tokens(texts, values)
+    return _Tokens(texts, [_number(value) for value in values])
 
 
 def _prompted(body: dict[str, Any], text: str) -> _Tokens:
@@ -164,7 +169,7 @@ def _prompted(body: dict[str, Any], text: str) -> _Tokens:
     for entry in entries:
         chosen = _chosen(entry)
         texts.append(chosen.get("decoded_token", ""))
-        values.append(chosen.get("logprob"))
+        values.append(_number(chosen.get("logprob")))
     if not "".join(texts).endswith(text):
         raise _Lacking("the prompt's tokens do not end with the text that was sent")
     return _Tokens(texts, values)
@@ -181,12 +186,21 @@ def _chosen(entry: Any) -> dict[str, Any]:
     raise _Lacking("the log-probabilities of the prompt are not one for each token")
 
 
+def _number(told: object) -> float | None:
+    """A log-probability as it was told; None for none."""
+    if told is None:
+        return None
+    if isinstance(told, bool) or not isinstance(told, int | float) or abs(told) > _MOST:
+        raise _Lacking(f"a token's log-probability is {told!r}")
+    return float(told)
+
+
 def _last(tokens: _Tokens, continuation: str) -> list[float]:
     """Values of the tokens at the end that hold any of the continuation."""
     count = _count(tokens.texts[::-1], len(continuation))
     values = tokens.values[-count:]
     for value in values:
-        if not isinstance(value, float | int) or not math.isfinite(value) or value > 1e-3:
+        if value is None or not math.isfinite(value) or value > 1e-3:
             raise _Lacking(f"a token's log-probability is {value}")
     return [float(value) for value in values if value is not None]
 

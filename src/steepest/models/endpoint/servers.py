@@ -143,7 +143,7 @@ class Server:
             async with self._session.get(self._url("/models"), allow_redirects=False, timeout=_SOON) as reply:
                 body = await _content(reply)
             return [str(each["id"]) for each in json.loads(body or b"")["data"]]
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError, TypeError):
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError, TypeError, RecursionError):
             return []
 
     def _url(self, path: str) -> URL:
@@ -217,4 +217,6 @@ def _proxy(url: str) -> str | None:
 def _reason(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientResponseError):  # its own words hold the url, a proxy's with the password
         return f"HTTP {error.status} {error.message}"
+    if isinstance(error, aiohttp.InvalidURL):  # ours was checked before
+        return "the address of the proxy cannot be read"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

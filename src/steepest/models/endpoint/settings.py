@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -56,6 +56,7 @@ class Settings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", checked_url(self.url) if self.url else default_url())
         object.__setattr__(self, "extra", _fields(self.extra))
+        self._check_key()
         named = isinstance(self.model, str) and bool(self.model.strip())
         _check(named, "openai: needs the name of a model behind it", self.model)
         _one_of("api", self.api, _APIS)
@@ -68,19 +69,23 @@ class Settings:
             _check(fits, f"{name} must be above 0 a minute, or left out", rate)
         for name, flag in (("seeds", self.seeds), ("prefill", self.prefill)):
             _check(isinstance(flag, bool), f"{name} must be true or false", flag)
+        if not self.key and any(map(_is_openai, self.urls)):
+            raise ModelError(f"{self.url} needs a key, and the variable {self.key_env} is not set; export it")
+        if self.key:
+            self._check_strangers()
+
+    def _check_key(self) -> None:
+        """Before the options that are repeated where they are refused."""
         # Not repeated: it may be the key itself.
         rule = "key_env must be the name of an environment variable, letters, digits and underscores"
         _check(is_place(self.key_env), f"{rule}, or keyring:SERVICE/USER")
         key = self.key
         _check(key.isascii() and key.isprintable() and " " not in key, f"the key in {self.key_env} must be one word")
-        if not key and any(map(_is_openai, self.urls)):
-            raise ModelError(f"{self.url} needs a key, and the variable {self.key_env} is not set; export it")
-        if key:
-            self._check_strangers()
-        if len(key) >= _SHORTEST_KEY and key in f"{self.url} {self.model} {self.extra}":
+        others = [str(getattr(self, each.name)) for each in fields(self) if each.name != "key_env"]
+        if len(key) >= _SHORTEST_KEY and any(key in other for other in others):
             raise ModelError(
                 f"the key belongs in the environment only, got the one in {self.key_env} as part of the model's name, "
-                "url or extra; take it out there"
+                "url or options; take it out there"
             )
 
     def _check_strangers(self) -> None:
@@ -128,10 +133,13 @@ class Settings:
             said.append("extra=" + json.dumps(self.extra, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
         return " ".join([f"openai:{self.model}@{self.urls[0]}", *said])
 
-    def without_key(self, data: bytes) -> bytes:
-        """A body without the key, for servers that repeat what they were sent; words that are no secrets stay."""
-        key = self.key.encode()
-        return data.replace(key, b"[key]") if len(key) >= _SHORTEST_KEY else data
+    def without_key(self, text: str) -> str:
+        """An answer without the key, for servers that repeat what they were sent; words that are no secrets stay.
+
+        In a body it may be written in several ways, "\\/" for "/" and the like.
+        """
+        key = self.key
+        return text.replace(key, "[key]") if len(key) >= _SHORTEST_KEY else text
 
     def redacted(self, text: str) -> str:
         """`text` on one line, without the key."""
@@ -167,7 +175,8 @@ def _checked(url: str) -> str:
         )
     if not _is_address(parts) or not url.isprintable() or " " in url:
         raise ModelError(
-            f"a model's url begins with http:// or https:// and a host, perhaps with a port, got {url!r}; correct it"
+            "a model's url begins with http:// or https:// and a host, perhaps with a port, got one that does not; "
+            "correct it"
         )
     # Pasted from the documentation of a server, the address often has the call's own path at its end.
     return re.sub(r"/(chat/completions|completions|embeddings|models)$", "", url.rstrip("/"))
@@ -194,7 +203,7 @@ def _fields(extra: Mapping[str, Any] | str) -> dict[str, Any]:
     except (TypeError, ValueError):
         fields = None
     if not isinstance(fields, dict):
-        raise ModelError(f"""extra must be a JSON object, got {extra!r}; for example {{"reasoning_effort": "low"}}""")
+        raise ModelError("""extra must be a JSON object, got something else; for example {"reasoning_effort": "low"}""")
     return fields
 
 
