@@ -16,6 +16,8 @@ from steepest.models.endpoint.transport import Batch, Transport
 
 _AT_ONCE = 64
 """Texts in one request."""
+_MOST = 1e15
+"""No vector has larger numbers; the squares of these are still numbers."""
 
 
 def embed(settings: Settings, transport: Transport, texts: Sequence[str]) -> Floats:
@@ -53,14 +55,14 @@ def _vectors(data: bytes, count: int) -> Floats:
     rows = parsed(data).get("data")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise Unusable("the server's answer has no vectors")
-    # Without an index, the order is that of the texts.
-    by_index = {row.get("index", place): row.get("embedding") for place, row in enumerate(rows)}
-    if by_index.keys() != set(range(count)):
-        raise Unusable(f"the server's answer has {len(rows)} vectors for {count} texts")
     try:
+        # Without an index, the order is that of the texts.
+        by_index = {row.get("index", place): row.get("embedding") for place, row in enumerate(rows)}
+        if by_index.keys() != set(range(count)):
+            raise Unusable(f"the server's answer has {len(rows)} vectors for {count} texts")
         vectors = np.array([by_index[i] for i in range(count)], np.float64)
-    except (ValueError, TypeError) as odd:
+    except (ValueError, TypeError, OverflowError) as odd:
         raise Unusable("the server's vectors are not lists of numbers of one length") from odd
-    if vectors.ndim != 2 or not np.isfinite(vectors).all():
+    if vectors.ndim != 2 or not (np.abs(vectors) < _MOST).all():
         raise Unusable("the server's vectors are not lists of numbers of one length")
     return vectors.astype(np.float32)
