@@ -160,6 +160,35 @@ def test_the_scoring_file_is_the_run_s_metric(run: Path, tmp_path: Path) -> None
             assert said == source.task.rule(row, output).score > 0
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "id", "place"),
+    [
+        ("openai:m@http://a/v1", {}, "openai:chat:m", {"apiBaseUrl": "http://a/v1"}),
+        ("openai:m@x@http://a/v1,http://b/v1", {}, "openai:chat:m@x", {"apiBaseUrl": "http://a/v1"}),
+        (
+            "openai:m",
+            {"url": "http://a/v1", "key_env": "MINE"},
+            "openai:chat:m",
+            {"apiBaseUrl": "http://a/v1", "apiKeyEnvar": "MINE"},
+        ),
+        ("openai:m@http://a/v1", {"key_env": "keyring:servers/me"}, "echo", None),
+        ("openai:{{ env.HOME }}@http://a/v1", {}, "echo", None),
+        ("openai:m@http://a/{% raw %}/v1", {}, "echo", None),
+        ("bundled", {}, "echo", None),
+    ],
+)
+def test_promptfoo_asks_the_run_s_server_with_its_key(
+    run: Path, name: str, options: dict[str, str], id: str, place: dict[str, str] | None
+) -> None:
+    given = subject_of(run)
+    models = {"task": replace(given.info.models["task"], name=name, options=options)}
+    written = FORMATS["promptfoo"].write(replace(given, info=replace(given.info, models=models)))
+    (line,) = [line for line in written["promptfooconfig.yaml"].split("\n") if line.startswith("providers: ")]
+    decoding = {"temperature": 0, "max_tokens": given.source.task.max_tokens}
+    config = {} if place is None else {"config": decoding | place}
+    assert json.loads(line.removeprefix("providers: ")) == [{"id": id, **config}]
+
+
 @pytest.mark.parametrize("to", FORMATS)
 def test_a_run_s_own_export_is_faithful_without_any_library(
     to: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -21,6 +21,8 @@ from steepest.exporting.subject import Subject
 from steepest.types import Example
 
 FILE = "promptfooconfig.yaml"
+_KEY = "OPENAI_API_KEY"
+"""Where promptfoo looks for a key unless it is told."""
 HEAD = """\
 # Written by `steepest export`. In this folder: npx promptfoo eval
 # Outputs in which no answer can be found are not asked about again, as the run did where its task has an extractor.
@@ -101,16 +103,19 @@ def _echoed(promptfoo: str, folder: Path) -> Any:
 
 
 def _provider(subject: Subject) -> dict[str, Any]:
-    """The run's model where promptfoo can ask it; else its echo, to be put right by hand."""
-    name = subject.info.models["task"].name
-    if not name.startswith("openai:"):
+    """The run's model, at its server and with its key, where promptfoo can ask it; else its echo, to be put right by
+    hand: it has no keyring, and would render braces.
+    """
+    told = subject.info.models["task"]
+    model, *named = re.split(r"@(?=https?://)", told.name.removeprefix("openai:"), maxsplit=1)
+    url = str(told.options.get("url") or "".join(named)).partition(",")[0]
+    key = str(told.options.get("key_env", _KEY))
+    if not told.name.startswith("openai:") or "{" in model + url or not key.isidentifier():
         return {"id": "echo"}
-    model, _, url = name.removeprefix("openai:").rpartition("@http")
     config: dict[str, Any] = {"temperature": 0, "max_tokens": subject.source.task.max_tokens}
-    return {
-        "id": f"openai:chat:{model or url}",
-        "config": {**config, "apiBaseUrl": f"http{url}"} if model else config,
-    }
+    config |= {"apiBaseUrl": url} if url else {}
+    config |= {"apiKeyEnvar": key} if key != _KEY else {}
+    return {"id": f"openai:chat:{model}", "config": config}
 
 
 def _json(data: Any) -> str:
