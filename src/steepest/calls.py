@@ -107,6 +107,8 @@ class CallLog:
             # What came with a folder of someone else would have another file cut off, or written into.
             raise StateError(f"a journal is a file in its folder, got a link, {path}; put the file itself there")
         if path.exists():
+            if not path.is_file():
+                raise StateError(f"a journal is a file, got a folder or a pipe, {path}; put the file there")
             self._load()
         self._file = path.open("ab", buffering=0)
         self._lines = path.open("rb")

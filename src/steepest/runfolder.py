@@ -207,7 +207,7 @@ class RunFolder:
     def _is_torn(self, path: Path) -> bool:
         try:
             json.loads(self._text(path))
-        except ValueError:
+        except (ValueError, RecursionError):
             return True
         return False
 
@@ -221,6 +221,8 @@ class RunFolder:
             raise StateError(f"{path} is not JSON ({garbled}); restore the file or start a new run") from None
 
     def _text(self, path: Path) -> str:
+        if not path.is_file():
+            raise StateError(f"{path} must be a file, got something else, such as a folder or a pipe; restore the file")
         try:
             return path.read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as unreadable:

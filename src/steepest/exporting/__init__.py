@@ -92,12 +92,19 @@ def format_named(to: str) -> Format:
 
 def store(files: Mapping[str, str], out: Path, is_folder: bool) -> Path:
     """Write files into the folder `out`, or the only one to the file `out`. SpecError where one is there already."""
-    paths = {out / name if is_folder or out.is_dir() else out: text for name, text in files.items()}
-    for path in paths:
-        if path.exists() or path.is_symlink():
-            raise SpecError(f"an export replaces nothing, got {str(path)!r}, which exists; remove it or name another")
-    for path, text in paths.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
-            file.write(text.encode())
+    try:
+        paths = {out / name if is_folder or out.is_dir() else out: text for name, text in files.items()}
+        for path in paths:
+            if path.exists() or path.is_symlink():
+                raise SpecError(
+                    f"an export replaces nothing, got {str(path)!r}, which exists; remove it or name another"
+                )
+        for path, text in paths.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as file:
+                file.write(text.encode())
+    except OSError as refused:
+        raise SpecError(
+            f"an export needs a place that can be written, got {str(out)!r} ({refused.strerror}); name another"
+        ) from None
     return out if is_folder else next(iter(paths))

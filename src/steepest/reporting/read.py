@@ -219,7 +219,7 @@ def _check_shape(kind: Any, told: Mapping[str, Any], what: str) -> None:
 def _read_rows(path: Path) -> Iterator[HeldOut]:
     if not path.exists():
         raise StateError(f"a finished run holds a {path.name}, got none in {str(path.parent)!r}; restore it")
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    for number, line in enumerate(_bytes(path).splitlines(), start=1):
         what = f"{path} line {number}"
         row: HeldOut = _sound(codec.read(HeldOut, line, what, StateError), what)
         yield row
@@ -239,7 +239,18 @@ def _points(steps: Sequence[StepRecord]) -> Iterator[Point]:
 
 def _read(kind: Any, path: Path) -> Any:
     what = f"{path} cannot be read, restore it or start a new run"
-    return _sound(codec.read(kind, path.read_bytes(), what, StateError), what)
+    return _sound(codec.read(kind, _bytes(path), what, StateError), what)
+
+
+def _bytes(path: Path) -> bytes:
+    """The content of a file; StateError where it cannot be read, or is none, such as a folder or a pipe."""
+    why = "no file"
+    try:
+        if path.is_file():
+            return path.read_bytes()
+    except OSError as refused:
+        why = str(refused.strerror)
+    raise StateError(f"a run folder holds files that can be read, got {path} ({why}); restore it")
 
 
 def _sound(value: Any, what: str) -> Any:
@@ -265,7 +276,7 @@ def _sound(value: Any, what: str) -> Any:
 
 
 def _count(path: Path) -> int:
-    return len(path.read_bytes().splitlines()) if path.exists() else 0
+    return len(_bytes(path).splitlines()) if path.exists() else 0
 
 
 def _usage(spent: Spent) -> Usage:
