@@ -124,7 +124,9 @@ class Progress:
             self._say(self.line())
 
     def _say(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        from rich.text import Text
+
+        self._console.print(Text(line), soft_wrap=True)  # of other text, rich makes markup and emoji
 
     def _steps(self) -> str:
         of = f" of {self._limits.steps:,}" if self._limits.steps is not None else ""

@@ -13,6 +13,7 @@ import pytest
 
 import steepest
 from cli.commands import METHOD, MODEL, Shell, toy_rows, write_rows
+from models.endpoint import stub
 from reporting.folders import write_run
 from steepest.errors import SteepestError, TaskError
 from steepest.exporting.pieces import fill, fill_jinja, format_text, jinja_text, pieces_of, turns_of
@@ -31,9 +32,12 @@ ROW = Example("1", "What? {note} {prompt}", "4", {"note": "{input} {x.__class__}
 ESCAPES = (
     "\x1b[2J\x1b[31mred\x1b[0m \x1b]0;owned\x07 \x1b]8;;http://evil.example\x1b\\link\x1b]8;;\x1b\\ "
     "\x1b]52;c;ZXZpbA==\x07 \x1bPq#0\x1b\\ \x9b31m \x9d0;owned\x9c \x07 ok\rgone \x08\x7f \u202egnp.\u2066x "
-    "[red]so[/red] [link=http://rich.example]l[/link] [/] [@click=app.bell]b[/]"
+    "[red]so[/red] [link=http://rich.example]l[/link] [/] [@click=app.bell]b[/] :bomb:"
 )
-UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]|owned|ZXZpbA|evil")
+UNFIT = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]|owned|ZXZpbA|evil|\U0001f4a3"
+)
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
 # -- templates ------------------------------------------------------------------------------------------------------
@@ -134,14 +138,43 @@ def test_errors_are_one_line_of_text(shell: Shell, arguments: tuple[str, ...]) -
     said = shell(*(argument.replace("\r", "") for argument in arguments))
     assert said.code == 2 and said.out == ""
     assert re.fullmatch(r"error: [^\n]+\n", said.err)
-    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2066]", said.err)
+    assert not CONTROL.search(said.err)
 
 
 def test_json_stays_json(shell: Shell) -> None:
-    said = shell("run", METHOD, *shell.rows, *SAID, "--prompt", f"Say it. {ESCAPES}", "--steps", "1", "--json")
-    assert "\x1b[2J" in said.json["prompt"]["best"] and not re.search("[\x00-\x08\x0b-\x1f]", said.out)
-    measured = shell("eval", *shell.rows, *SAID, "--prompt", f"Say it. {ESCAPES}", "--json")
-    assert "\x1b[2J" in measured.json["prompt"] and not re.search("[\x00-\x08\x0b-\x1f]", measured.out)
+    prompt = f"Say it. {ESCAPES}"
+    found = shell("run", METHOD, *shell.rows, *SAID, "--prompt", prompt, "--steps", "1", "--json")
+    assert found.json["prompt"]["best"].startswith("Say it. \x1b[2J")
+    (folder,) = shell.runs
+    measured = shell("eval", *shell.rows, *SAID, "--prompt", prompt, "--json")
+    assert measured.json["prompt"] == prompt
+    compared = ("compare", METHOD, "--task", folder, *SAID, "--calls", "300", "--seeds", "1", "--out", "compared")
+    for said in (
+        found,
+        measured,
+        shell(*compared, "--json"),
+        shell("transfer", folder, *SAID, "--out", "carried", "--json"),
+        shell("diagnose", *shell.rows, *SAID, "--prompt", prompt, "--calls", "300", "--out", "found", "--json"),
+    ):
+        assert "\x9b31m" in json.dumps(said.json, ensure_ascii=False) and not CONTROL.search(said.out)
+
+
+def test_names_of_folders_and_warnings_are_text(shell: Shell) -> None:
+    assert shell("run", METHOD, *shell.rows, *SAID, "--steps", "1").code == 0
+    folder = shell.runs[0].rename(shell.folder / f"a{ESCAPES.replace('/', '')}")
+    with (folder / "calls.jsonl").open("ab") as journal:
+        journal.write(b'{"torn')
+    calls = [shell("resume", folder, "--steps", "2"), shell("report", folder), shell("trust", folder)]
+    assert "the last line was torn" in calls[0].err
+    for said in calls:
+        assert said.code == 0 and not CONTROL.search(said.out + said.err)
+
+
+def test_what_a_server_says_is_warned_of_as_text(shell: Shell) -> None:
+    with stub.running(lambda _: stub.error(500, ESCAPES)) as bad, stub.running(lambda _: stub.said("4")) as good:
+        measured = shell("eval", *shell.rows, "--model", f"openai:m@{bad.url},{good.url}")
+    assert measured.code == 0 and "is rested" in measured.err
+    assert not CONTROL.search(measured.err)
 
 
 @pytest.mark.parametrize(

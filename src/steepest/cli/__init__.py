@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -19,12 +20,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command and return its exit code: 0, 2 for what the user can put right, 130 for Ctrl-C."""
     # `list` is a command here once its module is imported.
     given = [*(sys.argv[1:] if arguments is None else arguments)]
+    logger, warnings = logging.getLogger("steepest"), _Warnings()
+    logger.addHandler(warnings)
     try:
         return _app(given)(given, prog_name="steepest", standalone_mode=False) or 0
     except SteepestError as error:
         return _refused(str(error), error.code)
     except typer.TyperException as error:
         return _refused(error.format_message().rstrip("."), 2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _refused(f"files must be usable, got {str(error.filename)!r} ({error.strerror}); correct or allow it", 2)
+    finally:
+        logger.removeHandler(warnings)
+
+
+class _Warnings(logging.Handler):
+    """Says on standard error what the package warns of, as text: it may repeat what servers and folders say."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(clean(self.format(record)), err=True)
 
 
 def _app(given: Sequence[str]) -> typer.Typer:

@@ -49,6 +49,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     from steepest.cli.tables import say_comparison
     from steepest.comparing.comparison import compare
     from steepest.comparing.setup import FILE
+    from steepest.reporting.text import escaped
 
     try:
         found = compare(
@@ -74,7 +75,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
         typer.echo("interrupted; the same command goes on", err=True)
         raise typer.Exit(INTERRUPTED) from None
     if json:
-        typer.echo((out / FILE).read_text(encoding="utf-8").rstrip("\n"))
+        typer.echo(escaped((out / FILE).read_text(encoding="utf-8").rstrip("\n")))
     else:
         say_comparison(found)
     if found.failed:

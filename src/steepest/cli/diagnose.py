@@ -67,7 +67,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     from steepest.cli.rows import from_options, options_of, prices_from
     from steepest.diagnosing.diagnosis import FILE, diagnosed
     from steepest.diagnosing.measuring import Budget
-    from steepest.reporting.text import clean
+    from steepest.reporting.text import clean, escaped
     from steepest.roles import open_models
 
     columns: dict[str, Any] = {"input": input, "target": target, "id": id, "layout": layout, "answer": answer}
@@ -79,7 +79,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     models = open_models({"task": model, "optimizer": optimizer, "judge": judge}, options_of(option))
     found = diagnosed(source, models, Budget(calls, repeats, temperature), prices_from(price), out)
     if json:
-        typer.echo((found.folder / FILE).read_text(encoding="utf-8").rstrip("\n"))
+        typer.echo(escaped((found.folder / FILE).read_text(encoding="utf-8").rstrip("\n")))
     else:
         _say(found)
 

@@ -19,7 +19,7 @@ from steepest.reporting import words
 from steepest.reporting.difference import difference
 from steepest.reporting.read import Tables, read_run
 from steepest.reporting.statistics import p_text, percent
-from steepest.reporting.text import clean
+from steepest.reporting.text import clean, escaped
 from steepest.results import Estimate, Faults, Result
 from steepest.runfolder import RunFolder
 from steepest.types import money
@@ -46,7 +46,7 @@ def told(folder: Path, as_json: bool) -> Iterator[None]:
             raise type(error)(f"{error}; go on with: {words.resumption(folder)}") from error
         raise
     if as_json:
-        typer.echo((folder / "result.json").read_text(encoding="utf-8").rstrip("\n"))
+        typer.echo(escaped((folder / "result.json").read_text(encoding="utf-8").rstrip("\n")))
     else:
         say_result(folder)
 

@@ -64,6 +64,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     from steepest.evaluating import measure
     from steepest.objects import refuse_carried
     from steepest.reporting.read import read_run
+    from steepest.reporting.text import escaped
     from steepest.roles import open_models
     from steepest.runfolder import RunFolder
 
@@ -86,6 +87,6 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     models = open_models({**named, "task": named["task"] or "bundled"}, options)
     measured = measure(source.task.seeds[0], source, split, models)
     if json:
-        typer.echo(writer.dumps(measured.to_json(), ensure_ascii=False, indent=1))
+        typer.echo(escaped(writer.dumps(measured.to_json(), ensure_ascii=False, indent=1)))
     else:
         say_measured(measured)

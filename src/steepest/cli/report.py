@@ -14,5 +14,6 @@ def command(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run
     The run may be unfinished. The report is report.html in its folder.
     """
     from steepest.reporting import html
+    from steepest.reporting.text import clean
 
-    typer.echo(html.write(folder))
+    typer.echo(clean(str(html.write(folder))))

@@ -31,6 +31,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     from steepest.cli.rows import options_of, spread
     from steepest.cli.tables import say_transfer
     from steepest.comparing.transferring import FILE, transfer
+    from steepest.reporting.text import escaped
 
     try:
         options = options_of(spread(option, replicas, ray_address if replicas else None))
@@ -41,6 +42,6 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
         typer.echo("interrupted; the same command goes on", err=True)
         raise typer.Exit(INTERRUPTED) from None
     if json:
-        typer.echo((out / FILE).read_text(encoding="utf-8").rstrip("\n"))
+        typer.echo(escaped((out / FILE).read_text(encoding="utf-8").rstrip("\n")))
     else:
         say_transfer(found)

@@ -26,6 +26,15 @@ def clean(text: str) -> str:
     return _HALVES.sub("\ufffd", _UNFIT.sub("", _ESCAPE.sub("", lines)))
 
 
+def escaped(json: str) -> str:
+    """JSON text in which what `clean` takes out is written as escapes: the same data, fit to be shown."""
+    return _HALVES.sub(_code, _UNFIT.sub(_code, json))
+
+
+def _code(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
+
+
 def one_line(text: str, width: int) -> str:
     """`text` cleaned, white space collapsed, cut to `width` characters with an ellipsis."""
     flat = " ".join(clean(text).split())
