@@ -224,10 +224,20 @@ BILLION = "a: &a [x,x]\n" + "".join(
         ("data: rows.csv\nname: 2001-99-99\n", "not YAML that can be read"),
         ("data: rows.csv\nname: \x07\n", "not YAML that can be read"),
         ("data: rows.csv\nanswer: " + "[" * 5000, "at most 20 deep"),
+        ("data: rows.csv\nanswer: {use: choice, labels: ['', a]}", "labels must be a list of words"),
+        ("data: rows.csv\nanswer: 'yes_no:a,'", "labels must be a list of words"),
+        ("data: rows.csv\nanswer: {use: choice, labels: {a: b}}", "labels must be a list of words"),
+        ("data: rows.csv\nanswer: {use: choice, labels: 'a, b'}", "labels must be a list of words"),
+        ("data: rows.csv\nanswer: {use: text, ask: [a]}", "ask must be text"),
+        (
+            "data: rows.csv\nanswer: {judge: {criteria: c, message: {en: '{a}', zh: '{a}'}}}",
+            "the slots answer, criteria",
+        ),
     ],
 )
 def test_task_files_are_data(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "task.yaml").write_text(text)
+    (tmp_path / "rows.csv").write_text("input,target\nWhich?,a\nWhat?,b\n")
     with pytest.raises(TaskError, match=message) as refused:
         load_task(tmp_path / "task.yaml")
     assert len(str(refused.value)) < 2000

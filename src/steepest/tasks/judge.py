@@ -75,6 +75,11 @@ class Judge:
             raise TaskError("a judge needs criteria, got none; write in a sentence or two when an answer is good")
         if self.scale < 1:
             raise TaskError(f"the top of a judge's scale must be at least 1, got {self.scale}; 1 is right or wrong")
+        if self.message.slots != JUDGE.slots:
+            raise TaskError(
+                f"a judge's message has the slots {', '.join(sorted(JUDGE.slots))}, got "
+                f"{', '.join(sorted(self.message.slots)) or 'none'}; use each of them"
+            )
         if not self.temperature > 0:
             raise TaskError(f"a judge's second attempt is sampled, got temperature {self.temperature}; give 0.7")
 

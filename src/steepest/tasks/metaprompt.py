@@ -26,6 +26,11 @@ class MetaPrompt:
         if set(_SLOT.findall(self.en)) != set(_SLOT.findall(self.zh)):
             raise ValueError(f"a meta-prompt has the same slots in every language, got {self.en!r} and {self.zh!r}")
 
+    @property
+    def slots(self) -> frozenset[str]:
+        """Names of its slots."""
+        return frozenset(_SLOT.findall(self.en))
+
     def fill(self, language: str, /, **slots: str) -> str:
         """The message; slots are filled in one pass, so braces in what is filled in stay as they are."""
         text = self.zh if language == "zh" else self.en

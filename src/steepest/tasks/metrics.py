@@ -206,7 +206,14 @@ def _value(place: str, type_name: str, value: Any) -> Any:
             return float(value)
         except (TypeError, ValueError):
             raise TaskError(f"{place} must be a number, got {value!r}; write for example 0.01") from None
-    return tuple(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    is_list = isinstance(value, list | tuple)
+    if type_name.startswith("tuple"):
+        if not is_list or not all(str(each).strip() for each in value):
+            raise TaskError(f"{place} must be a list of words, got {value!r:.80}; write for example [red, green]")
+        return tuple(map(str, value))
+    if is_list or isinstance(value, Mapping):
+        raise TaskError(f"{place} must be text, got {value!r:.80}; write a sentence")
+    return str(value)
 
 
 def _plain(value: Any) -> Any:
