@@ -45,7 +45,13 @@ def encode(value: object) -> JSON:
 
 def decode(kind: Any, data: JSON, what: str, error: type[SteepestError] = SpecError) -> Any:
     """`data` as a value of type `kind`; `what` names it in the one-line `error`."""
-    return read(kind, json.dumps(data), what, error)
+    try:
+        text = json.dumps(data)
+    except TypeError:  # of YAML, such as dates
+        raise error(
+            f"{what} must be of text, numbers, lists and mappings, got {shortened(data)}; put other things in quotes"
+        ) from None
+    return read(kind, text, what, error)
 
 
 def read(kind: Any, text: str | bytes, what: str, error: type[SteepestError] = SpecError) -> Any:
