@@ -75,3 +75,12 @@ def test_places_that_cannot_be_are_told_in_a_line(shell: Shell, name: str) -> No
     ):
         said = shell(*arguments)
         assert said.code == 2 and said.err.startswith("error: ") and said.err.count("\n") == 1, (arguments, said)
+
+
+def test_a_diagnosis_writes_nothing_into_a_run(shell: Shell) -> None:
+    assert shell.run("--steps", "0").code == 0
+    (run,) = shell.runs
+    before = (run / "calls.jsonl").read_bytes()
+    said = shell("diagnose", *shell.rows, *MODEL, "--calls", "300", "--out", run)
+    assert said.code == 2 and "a folder of its own" in said.err
+    assert (run / "calls.jsonl").read_bytes() == before

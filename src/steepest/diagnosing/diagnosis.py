@@ -20,7 +20,7 @@ from steepest.diagnosing.fitting import fits
 from steepest.diagnosing.measuring import CALLS, Budget, Measured, measure
 from steepest.diagnosing.power import rows_for
 from steepest.diagnosing.spread import churn, headroom, is_binary, resampling, spread
-from steepest.errors import SpecError
+from steepest.errors import SpecError, StateError
 from steepest.finishing import compare, estimate, faults, spent
 from steepest.lock import Lock
 from steepest.models.opening import Opened
@@ -104,6 +104,8 @@ def diagnosed(  # size: every field of the diagnosis by name
     roles = cast(["optimizer"], task, models)
     prices = prices_of(price, roles)
     folder = Path("runs") / f"diagnose-{_slug(task.name)}" if out is None else Path(out)
+    if (folder / "run.json").exists():
+        raise StateError(f"a diagnosis needs a folder of its own, got {folder}, which is a run's; name another")
     with Lock(folder), CallLog(folder / "calls.jsonl") as log:
         before = len(log)
         measured = measure(task, {role: each.model for role, each in roles.items()}, budget, log, prices)
