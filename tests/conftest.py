@@ -7,6 +7,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import chdir
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,10 @@ def ray_here() -> Iterator[Any]:
     from steepest import cluster
 
     # Workers find what the tests define, as this process does.
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    ray = cluster.connect(cores=8)
+    places = str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, places))
+    with chdir(_STATE.name):
+        ray = cluster.connect(cores=8)
     yield ray
     with warnings.catch_warnings():
         # Ray does not wait for the processes that it ends.

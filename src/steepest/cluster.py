@@ -8,7 +8,7 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +42,17 @@ class Room:
     nodes: int
     smallest: int
     """CPUs of the node that has the fewest."""
+
+
+class _Places(list[str]):
+    """Where workers look for modules first: of what Ray adds, that in which this process looks as well.
+
+    It adds the working folder, and what lies there may be someone else's.
+    """
+
+    def extend(self, places: Iterable[str]) -> None:
+        own = {os.path.abspath(path) for path in sys.path}
+        super().extend(place for place in places if os.path.abspath(place) in own)
 
 
 def connect(address: str | None = None, cores: int | None = None) -> Any:
@@ -90,7 +101,9 @@ def _prepare(address: str | None) -> None:
 
 
 def _start(ray: Any, address: str | None, cores: int | None) -> None:
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    job = ray.job_config.JobConfig()
+    job._py_driver_sys_path = _Places()
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False, "job_config": job}
     if "://" in str(address):
         raise ModelError(
             f"a Ray cluster is joined from one of its machines by HOST:PORT, got {address!r}; start steepest there"

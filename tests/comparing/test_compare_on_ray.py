@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,16 @@ def carried_out(out: Path, **given: Any) -> MethodComparison:
 
 def told(found: MethodComparison) -> list[Any]:
     return [(each.cell, each.prompt, each.best, each.calls, each.tokens) for each in found.found]
+
+
+@pytest.mark.slow
+def test_workers_look_for_no_modules_in_the_working_folder(ray_here: Any) -> None:
+    def looked_in() -> tuple[str, list[str]]:
+        return os.getcwd(), sys.path
+
+    working, places = ray_here.get(ray_here.remote(looked_in).remote())
+    assert working == os.path.realpath(os.environ["XDG_STATE_HOME"]), "where Ray was begun"
+    assert not {"", working} & set(places)
 
 
 @pytest.mark.slow
