@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import steepest
-from steepest import TaskSpec
+from steepest import TaskSpec, codec
+from steepest.calls import Call, CallLog
 from steepest.comparing import transferring
 from steepest.comparing.transferring import transfer
 from steepest.errors import SpecError, StateError
@@ -144,6 +145,21 @@ def test_a_worker_s_folder_without_a_journal_is_begun_again(
     options = {"answer": "steepest.testing.toy:toy_answer"}
     assert transfer([run], ["scripted"], rows=4, options=options, ray_address="local", out=tmp_path / "t").asked
     assert not any((tmp_path / "t" / "cells").iterdir())
+
+
+def test_an_answer_behind_a_failure_is_gathered_and_the_failure_is_not(tmp_path: Path) -> None:
+    def call(finish: str) -> Call:
+        response = {"text": "", "prompt_tokens": 1, "output_tokens": 1, "finish": finish, "reason": ""}
+        return Call("key", 0, "task", "model", "generate", {}, response)
+
+    for number, finishes in enumerate([["failed"], ["failed", "stop"]]):
+        (tmp_path / "cells" / f"{number:03d}").mkdir(parents=True)
+        with CallLog(tmp_path / "cells" / f"{number:03d}" / "calls.jsonl") as log:
+            for finish in finishes:
+                log.append(call(finish))
+                log.forget_unanswered()
+    assert transferring.gather(tmp_path) == 1
+    assert (tmp_path / "calls.jsonl").read_text() == codec.line(call("stop").to_json()) + "\n"
 
 
 @pytest.mark.slow

@@ -196,7 +196,8 @@ def gather(folder: Path) -> int:
                 CallLog(path).close()  # cuts a torn line off
                 for text in path.read_bytes().splitlines():
                     call: Call = codec.read(Call, text, f"{path} holds what is not a call; remove the line", StateError)
-                    if log.get(call.key) is None:
+                    # What went unanswered there may be answered by a later line, or by another worker.
+                    if not call.is_unanswered and log.get(call.key) is None:
                         log.append(call)
                 shutil.rmtree(path.parent)
         return len(log)
