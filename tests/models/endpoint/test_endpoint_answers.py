@@ -136,6 +136,7 @@ def test_the_rest_of_a_begun_answer_is_answered(serve: Serve, endpoint: Open) ->
         (said(None, refusal="I will not."), Response("I will not.", 7, 3)),
         (said(None, "length", reasoning_content="Hm"), Response("", 7, 3, "length")),
         (say({"choices": [{"text": "plain", "finish_reason": "length"}]}), Response("plain", 3, 2, "length")),
+        (say({"choices": [{"text": "plain"}], "usage": {"prompt_tokens": 10**400}}), Response("plain", 3, 2)),
     ],
     ids=lambda value: value.body.decode()[:60] if isinstance(value, Say) else "",
 )

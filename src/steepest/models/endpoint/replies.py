@@ -24,6 +24,8 @@ _UNSUPPORTED = re.compile(
     r"un(supported|known|recognized|expected)[ _](param(eter)?|value|request argument|field)|extra inputs are not", re.I
 )
 _LONGEST_QUOTE = 300
+_MOST_TOKENS = 10**9
+"""No answer takes more; a number beyond all measure is not one that could be divided or priced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,4 +179,4 @@ def _sound(text: str) -> str:
 
 def _count(told: object, size: int) -> int:
     """A count of tokens as the server tells it, else estimated from bytes."""
-    return told if type(told) is int and told >= 0 else -(-size // 4)
+    return told if type(told) is int and 0 <= told <= _MOST_TOKENS else -(-size // 4)
