@@ -23,8 +23,10 @@ from steepest.models.opening import Opened
 from steepest.models.scripted import Scripted
 from steepest.plan import Plan
 from steepest.tasks.judge import Judge
+from steepest.tasks.task import Judgement, Task
 from steepest.testing.toy import toy_world
-from steepest.types import Candidate, Request, Response, Usage
+from steepest.types import Candidate, Example, Request, Response, Usage
+from testing_methods import Adder
 
 METHODS: dict[str, dict[str, Any]] = {
     "ape": {"induce": {"sets": 2, "n": 3}, "least": 2},
@@ -153,6 +155,24 @@ def test_an_error_of_the_methods_own_cancels_what_nobody_waited_for(context: Ope
     with pytest.raises(ZeroDivisionError), context(model) as ctx:
         ctx.scoring([Candidate("Add.")], ctx.task.dev)
         1 / 0  # noqa: B018
+    assert model.cancelled == 1
+
+
+@pytest.mark.parametrize("row", ["toy-10", "toy-18"], ids=["dev", "test"])
+def test_an_error_while_a_prompt_is_measured_cancels_what_is_under_way(
+    row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule, model = Task.rule, Scrambled()
+
+    def failing(task: Task, example: Example, output: str) -> Judgement:
+        return rule(task, example, output if example.id != row else str(1 / 0))
+
+    monkeypatch.setattr(Task, "rule", failing)
+    world = toy_world(train=10, dev=8, test=6)
+    plan = Plan(Adder(), world.task, world.test, {"task": Opened("", model)}, 0, Limits(steps=0))
+    with Run.create(tmp_path / "run", plan) as searching, pytest.raises(ZeroDivisionError):
+        list(searching.until())
+        searching.finish()
     assert model.cancelled == 1
 
 

@@ -205,7 +205,8 @@ class Run:
         ctx = Context(self._world, ledger, "referee")
         initial = Candidate(self.info.prompt)
         candidates = [best] if step or best.id == initial.id else [best, initial]
-        scored = ctx.score(candidates, self.task.dev)[0]
+        with ctx:
+            scored = ctx.score(candidates, self.task.dev)[0]
         if not scored.scores:
             why = max(ctx.counts, key=ctx.counts.__getitem__, default="no score from the metric")
             raise ModelError(f"dev rows must be scored to go on, got a score for none of them ({why}); put that right")

@@ -53,7 +53,8 @@ def measure(prompt: str, source: TaskSource, split: str, models: Mapping[str, Op
     with TemporaryDirectory() as folder, CallLog(Path(folder) / "calls.jsonl") as log:
         world = World(source.task, players, log, 0, lambda event: None)
         ctx = Context(world, Ledger(log, 0, UNLIMITED, Usage()), "finish")
-        evaluation = ctx.evaluate([Candidate(prompt)], source.rows(split))[0]
+        with ctx:
+            evaluation = ctx.evaluate([Candidate(prompt)], source.rows(split))[0]
     return Measured(
         prompt=prompt,
         score=estimate(evaluation.scored),

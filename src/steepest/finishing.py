@@ -41,9 +41,10 @@ def conclude(
     started = time.perf_counter()
     world.log.forget_unanswered()
     ctx = Context(world, Ledger(world.log, FINISH, UNLIMITED, Usage(), prices=world.prices), "finish")
-    initial_dev = ctx.score([Candidate(info.prompt)], ctx.task.dev)[0]
-    best_dev = winner([initial_dev, *(record.referee for record in records)])
-    both = _on_test(ctx, initial_dev.candidate, best_dev.candidate, test)
+    with ctx:
+        initial_dev = ctx.score([Candidate(info.prompt)], ctx.task.dev)[0]
+        best_dev = winner([initial_dev, *(record.referee for record in records)])
+        both = _on_test(ctx, initial_dev.candidate, best_dev.candidate, test)
     initial, best = both.initial.scored, both.best.scored
     measured = sum((record.referee_usage for record in records), ctx.usage)
     judgement = _verdict(initial, best)

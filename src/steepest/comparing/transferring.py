@@ -258,7 +258,8 @@ def _measured(
     mine = [(index, line) for index, line in enumerate(lines) if line.digest == digest]
     texts = list(dict.fromkeys(line.prompt.text for _, line in mine))
     ctx = Context(world, Ledger(world.log, 0, UNLIMITED, Usage()), "finish")
-    evaluations = ctx.evaluate([Candidate(text) for text in texts], examples)
+    with ctx:
+        evaluations = ctx.evaluate([Candidate(text) for text in texts], examples)
     scored: dict[str, Scored] = {text: each.scored for text, each in zip(texts, evaluations, strict=True)}
     for index, line in mine:
         here = scored[line.prompt.text]

@@ -80,17 +80,18 @@ def measure(
     waiting = list(task.dev)
     # More rows begin with the same ones, so a larger budget asks for the new ones only.
     ctx.rng("rows").shuffle(waiting)
-    prompts = (*fixed(task), *written(ctx))
-    candidates = [Candidate(prompt.text) for prompt in prompts]
-    outcomes: list[list[Outcome]] = [[] for _ in prompts]
-    repeats = np.empty((budget.repeats, 0))
-    # What a row takes at most is reserved, and mostly not needed: so there is room for more rows, and again.
-    while waiting and (count := (budget.calls - ctx.usage.calls) // each(len(prompts))) >= MORE:
-        rows, waiting = waiting[:count], waiting[count:]
-        for known, evaluation in zip(outcomes, ctx.evaluate(candidates, rows), strict=True):
-            known += evaluation.outcomes
-        if budget.repeats:
-            repeats = np.hstack([repeats, _sampled(ctx, prompts[0].text, rows, budget)])
+    with ctx:
+        prompts = (*fixed(task), *written(ctx))
+        candidates = [Candidate(prompt.text) for prompt in prompts]
+        outcomes: list[list[Outcome]] = [[] for _ in prompts]
+        repeats = np.empty((budget.repeats, 0))
+        # What a row takes at most is reserved, and mostly not needed: so there is room for more rows, and again.
+        while waiting and (count := (budget.calls - ctx.usage.calls) // each(len(prompts))) >= MORE:
+            rows, waiting = waiting[:count], waiting[count:]
+            for known, evaluation in zip(outcomes, ctx.evaluate(candidates, rows), strict=True):
+                known += evaluation.outcomes
+            if budget.repeats:
+                repeats = np.hstack([repeats, _sampled(ctx, prompts[0].text, rows, budget)])
     evaluations = tuple(Evaluation(*both) for both in zip(candidates, outcomes, strict=True))
     return Measured(prompts, evaluations, _table(evaluations), repeats if budget.repeats else None, ctx.usage)
 
