@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import time
+import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,9 @@ if sys.platform == "win32":
         file.seek(1 << 30)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         file.seek(0)
+
+    def _keep_from_forks(lock: Lock) -> None:
+        """There are none."""
 else:
     import fcntl
 
@@ -44,6 +48,11 @@ else:
 
     def _lock(file: IO[bytes]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _keep_from_forks(lock: Lock) -> None:
+        """A forked process would hold the lock as well, and may outlive this one."""
+        held = weakref.ref(lock)
+        os.register_at_fork(after_in_child=lambda: (there := held()) and there.release())
 
 
 class Lock:
@@ -87,6 +96,7 @@ class Lock:
             file.close()
             raise
         self._file = file
+        _keep_from_forks(self)
 
     def release(self) -> None:
         """Let go of it; again is nothing."""

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -34,6 +35,19 @@ from steepest.lock import Lock
 with Lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
+"""
+
+
+FORKING = """
+import os, sys, time
+from pathlib import Path
+from steepest.lock import Lock
+with Lock(Path(sys.argv[1])):
+    if os.fork() == 0:
+        print("forked", flush=True)
+        time.sleep(60)
+    else:
+        os.wait()
 """
 
 
@@ -84,6 +98,22 @@ def test_a_moment_is_given_to_a_process_that_is_ending(
     subprocess.Popen(["sh", "-c", f"sleep 0.2; kill -9 {held.pid}"]).wait()
     with Lock(tmp_path / "run"):
         assert time.monotonic() - started < 10
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is forked there")
+def test_what_a_killed_process_had_forked_holds_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FORKING, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as holder:
+        assert holder.stdout and holder.stdout.readline() == b"forked\n"
+        try:
+            with pytest.raises(StateError, match=f"held by process {holder.pid}"):
+                Lock(tmp_path / "run").acquire()
+            holder.kill()
+            holder.wait()
+            with Lock(tmp_path / "run"):
+                pass
+        finally:
+            os.killpg(holder.pid, signal.SIGKILL)
 
 
 def test_one_process_cannot_write_twice_either(tmp_path: Path) -> None:
