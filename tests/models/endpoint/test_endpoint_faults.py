@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import gzip
+import multiprocessing
 import socket
+import sys
 import threading
 import time
 import traceback
+from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
+from multiprocessing.connection import Connection
 
 import pytest
 from served import KEY, Open, Serve
@@ -277,6 +281,27 @@ def test_closing_wakes_those_who_wait(serve: Serve, endpoint: Open) -> None:
     model.close()
     thread.join(5)
     assert len(told) == 1 and "was closed" in told[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="nothing is forked there")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_process_is_told_to_open_the_model_anew(serve: Serve, endpoint: Open) -> None:
+    model = endpoint(serve())
+    assert all_right(dict(model.generate(asks(2))), 2)
+
+    def ask(told: Connection) -> None:
+        told.send(refused(lambda: list(model.generate(asks(1)))))
+
+    fork, (here, there) = multiprocessing.get_context("fork"), multiprocessing.Pipe(duplex=False)
+    with closing(here), closing(there):
+        asking = fork.Process(target=ask, args=(there,))
+        asking.start()
+        try:
+            assert here.poll(30) and "open the model there" in here.recv()
+        finally:
+            asking.kill()
+            asking.join()
+    assert all_right(dict(model.generate(asks(2))), 2)
 
 
 def test_waits_grow_between_tries(serve: Serve, endpoint: Open) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
@@ -109,6 +110,7 @@ class Transport:
         self._alarm: asyncio.TimerHandle | None = None
         self._gate = threading.Lock()
         self._is_closed = False
+        self._process = os.getpid()
         for server in self._servers.each:
             self._loop.call_soon(server.connect)
         self._thread = threading.Thread(target=self._serve, name="steepest-endpoint", daemon=True)
@@ -135,6 +137,11 @@ class Transport:
 
     def begin(self, batch: Batch) -> None:
         """Send a batch and return; `batch.tell` hears what becomes of it."""
+        if os.getpid() != self._process:  # threads are not forked: nobody would ever answer
+            raise ModelError(
+                f"a server is asked by the process that opened the model, got {self._settings.url} in one forked from "
+                "it since; open the model there"
+            )
         with self._gate:
             if self._is_closed:
                 raise self._closed()
