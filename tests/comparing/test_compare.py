@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,6 +137,29 @@ def test_a_failing_cell_does_not_stop_the_others_and_is_tried_again(tmp_path: Pa
     assert len(found.found) == 2
     assert [line.contender for line in found.standings] and len(found.pairs) == 1
     assert bare(run(tmp_path / "c", methods=methods, seeds=1)) == bare(whole)
+
+
+def test_a_cell_that_cannot_be_written_does_not_stop_the_others(tmp_path: Path) -> None:
+    assert len(run(tmp_path / "c", Counting(fail_after=0).model).failed) == 2
+    first, _ = sorted((tmp_path / "c" / "cells").iterdir())
+    (first / "stderr.txt").mkdir()
+    (failed,) = run(tmp_path / "c").failed
+    assert failed.cell.folder == first.name and "stderr.txt" in failed.error and "\n" not in failed.error
+
+
+def test_a_comparison_whose_beginning_was_cut_off_is_begun_again(tmp_path: Path) -> None:
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "compare.json.tmp").write_text('{"for')
+    assert not run(tmp_path / "c").failed
+
+
+def test_what_cannot_be_written_is_told_on_one_line(done: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    shutil.copytree(done, tmp_path / "c")
+    (tmp_path / "c" / "compare.json.tmp").mkdir()
+    for out in (tmp_path / "file" / "c", tmp_path / "c"):
+        with pytest.raises(StateError, match="compare.json, which cannot be written"):
+            run(out)
 
 
 def test_an_interrupted_comparison_goes_on_where_it_stopped(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,10 +114,10 @@ class _Halt:
 def _attempt(folder: Path, workers: Workers, halt: _Halt) -> str:
     """One cell; why it failed, or nothing."""
     cluster = workers.cluster
-    (folder / STDERR).unlink(missing_ok=True)  # a link that came with the folder would lead errors elsewhere
-    if workers.models is None and cluster is None:
-        return _in_process(folder, workers.count, halt)
     try:
+        (folder / STDERR).unlink(missing_ok=True)  # a link that came with the folder would lead errors elsewhere
+        if workers.models is None and cluster is None:
+            return _in_process(folder, workers.count, halt)
         if cluster is not None:
             task = cluster.begin(carried_out, folder.resolve())
             with halt.ended_by(lambda: cluster.end([task])):
@@ -128,7 +128,8 @@ def _attempt(folder: Path, workers: Workers, halt: _Halt) -> str:
     except SteepestError as error:
         return _line(str(error))
     except Exception as error:
-        (folder / STDERR).write_text(traceback.format_exc(), "utf-8", errors="replace")
+        with suppress(OSError):  # it may be that nothing can be written there
+            (folder / STDERR).write_text(traceback.format_exc(), "utf-8", errors="replace")
         return _line(f"{type(error).__name__}: {error}")
     return ""
 

@@ -96,9 +96,9 @@ def begin(out: Path, setup: Setup) -> None:
         _same(path, setup)
         _check_links(out, setup)
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    # Whoever was cut off while it was begun has left no more than a draft.
+    if out.exists() and (not out.is_dir() or any(each != _draft(path) for each in out.iterdir())):
         raise StateError(f"a comparison needs a folder that is empty, not there or its own, got {out}; name another")
-    out.mkdir(parents=True, exist_ok=True)
     write(path, {"format": FORMAT, "setup": codec.encode(setup)})
 
 
@@ -116,11 +116,22 @@ def read_setup(out: Path) -> Setup:
 
 
 def write(path: Path, content: codec.JSON) -> None:
-    """Write a JSON file, whole or not at all."""
-    draft = path.with_name(f"{path.name}.tmp")
-    draft.unlink(missing_ok=True)  # a link that came with the folder would lead the text elsewhere
-    draft.write_text(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n", "utf-8")
-    os.replace(draft, path)
+    """Write a JSON file, whole or not at all, in a folder that is made if it is missing; StateError where it cannot."""
+    draft = _draft(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.unlink(missing_ok=True)  # a link that came with the folder would lead the text elsewhere
+        draft.write_text(json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n", "utf-8")
+        os.replace(draft, path)
+    except OSError as refused:
+        raise StateError(
+            f"what is asked and found is written down, got {path}, which cannot be written ({refused.strerror}); "
+            "make room there, or allow it: the same command goes on"
+        ) from None
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(f"{path.name}.tmp")
 
 
 def changed(method: Method) -> list[str]:
