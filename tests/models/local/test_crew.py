@@ -34,8 +34,9 @@ class Ref:
 class Stream:
     """What comes of a job, one after the other."""
 
-    def __init__(self, values: Sequence[Any]) -> None:
+    def __init__(self, values: Sequence[Any], is_there: bool = True) -> None:
         self.values = deque(values)
+        self.is_there = is_there
 
     def __next__(self) -> Ref:
         if not self.values:
@@ -62,9 +63,10 @@ class Ray:
         return SimpleNamespace(number=self.hired, facts=SimpleNamespace(remote=lambda: opening))
 
     def wait(self, every: Sequence[Any], num_returns: int = 1, **options: Any) -> tuple[list[Any], list[Any]]:
-        ready = [each for each in every if isinstance(each, Stream) or each.is_there]
-        assert ready, "it would wait for ever"
-        return ready[:num_returns], []
+        ready = [each for each in every if each.is_there]
+        is_short = options["timeout"] is not None and options["timeout"] < 1
+        assert ready or is_short, "it would wait for ever"
+        return ready[:num_returns], [each for each in every if each not in ready]
 
     def get(self, ref: Ref) -> Any:
         if isinstance(ref.value, Exception):
@@ -83,9 +85,9 @@ def facts(name: str = "m", node: str = "here") -> Facts:
     return Facts(name, 100, 10, 1000, layout, node, 1)
 
 
-def crew(openings: Sequence[Ref], count: int) -> tuple[Ray, Crew]:
+def crew(openings: Sequence[Ref], count: int, timeout: float = 1000.0) -> tuple[Ray, Crew]:
     ray = Ray(iter(openings))
-    return ray, Crew(ray, count, 0, "m", {})
+    return ray, Crew(ray, count, 0, "m", {}, timeout)
 
 
 def done(crew: Crew, jobs: list[Job], deaths: int = 0, keep: int = 0) -> list[tuple[int, int]]:
@@ -127,6 +129,35 @@ def test_what_a_dead_one_has_answered_counts_and_the_rest_is_done_again() -> Non
 def test_a_death_after_the_last_answer_repeats_nothing() -> None:
     _, one = crew([Ref(facts()), Ref(facts())], 1)
     assert done(one, [Job(0, [0, 1])], deaths=1, keep=2) == [(0, 1), (1, 1)]
+
+
+def test_one_that_hangs_is_ended_and_what_it_has_not_answered_is_done_by_another(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ray, both = crew([Ref(facts()), Ref(facts()), Ref(is_there=False)], 2, timeout=0.01)
+    hung = Stream([(1, 1)])
+
+    def begin(actor: Any, items: list[int]) -> Stream:
+        return hung if actor.number == 1 else Stream([(item, actor.number) for item in items])
+
+    found = []
+    for job, (item, number) in both.work([Job(0, [1, 2]), Job(1, [3])], begin):
+        job.items.remove(item)
+        found.append((item, number))
+        hung.is_there = False  # from its first answer on
+    assert sorted(found) == [(1, 1), (2, 2), (3, 2)]
+    assert [actor.number for actor in ray.killed] == [1] and "nothing was heard of it for 0 seconds" in caplog.text
+
+
+def test_whoever_pauses_before_taking_answers_finds_nobody_hanging() -> None:
+    ray, one = crew([Ref(facts())], 1, timeout=0.0)
+    assert done(one, [Job(0, [1, 2])]) == [(1, 1), (2, 1)] and not ray.killed
+
+
+def test_work_that_everybody_hangs_in_is_an_error() -> None:
+    _, one = crew([Ref(facts()) for _ in range(4)], 1, timeout=0.0)
+    with pytest.raises(ModelError, match="got 3 that died of the same 1 texts .* or a longer timeout"):
+        list(one.work([Job(0, [1])], lambda actor, items: Stream([], is_there=False)))
 
 
 def test_work_that_kills_whoever_does_it_is_an_error() -> None:

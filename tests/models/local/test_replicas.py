@@ -187,6 +187,19 @@ def test_a_killed_replicas_gradient_is_computed_by_others(
     assert found.tokens == expected.tokens
 
 
+def test_a_replica_that_hangs_is_begun_again(
+    bundled: Replicas, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked, victim = requests(60, max_tokens=60), bundled.pids[1]
+    expected = dict(open_model("bundled").generate(asked))
+    monkeypatch.setattr(bundled._crew, "_timeout", 20.0)
+    os.kill(victim, signal.SIGSTOP)
+    found = list(bundled.generate(asked))
+    assert "nothing was heard of it for 20 seconds" in caplog.text
+    assert len(found) == len(asked) and dict(found) == expected
+    assert victim not in bundled.pids and not Path(f"/proc/{victim}").exists()
+
+
 def started(folder: Path, steps: int, model: Opened, observers: Sequence[Any] = ()) -> Run:
     """A small search on the bundled model."""
     source = load_task("arithmetic")
@@ -279,6 +292,7 @@ def listening() -> Iterator[tuple[str, str]]:
         ({"replicas": -1}, "a whole number from 1 on, got -1"),
         ({"ray_address": "here:6379"}, "a whole number from 1 on, got None"),
         ({"replicas": 100}, "every replica needs a core, got 8 for 100"),
+        ({"replicas": 2, "timeout": 0}, "a number of seconds above 0, got 0"),
         ({"replicas": 2, "device": "cuda"}, "every replica needs a GPU, got 0 for 2"),
         ({"replicas": 2, "device": "cuda:1"}, "got device 'cuda:1'"),
     ],

@@ -46,6 +46,7 @@ def open_local(  # noqa: PLR0913  # size: every option has a default
     quantize: str | None = None,
     replicas: int | None = None,
     ray_address: str | None = None,
+    timeout: float | None = None,
 ) -> LocalModel | Replicas:
     """A causal language model from a folder or a Hugging Face id, frozen, with all capabilities.
 
@@ -65,6 +66,8 @@ def open_local(  # noqa: PLR0913  # size: every option has a default
         quantize: "8bit" or "4bit" weights, quantised when they are loaded. Part of the model's id.
         replicas: So many copies of it that share the work, as Ray actors; none or 0: this process alone.
         ray_address: The Ray cluster for them, HOST:PORT; one is started on this machine unless given.
+        timeout: Seconds after which one of them that works and says nothing is taken to hang, and is begun again; two
+            hours unless given.
 
     Raises:
         ModelError: nothing to open, an unusable tokenizer, an unknown device, dtype, device_map or quantize, no torch
@@ -81,7 +84,7 @@ def open_local(  # noqa: PLR0913  # size: every option has a default
             "infill": infill,
         }
         options |= {"trust_remote_code": trust_remote_code, "device_map": device_map, "quantize": quantize}
-        return open_replicas(name_or_folder, replicas, ray_address, options)
+        return open_replicas(name_or_folder, replicas, ray_address, timeout, options)
     try:
         # With transformers comes torchao, where it is installed.
         with quiet("torchao", "torch.utils._pytree"):

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from steepest.models.replicas.model import Replicas
 
 
-def open_replicas(name: str, replicas: Any, address: str | None, options: Mapping[str, Any]) -> Replicas:
-    """So many replicas of a local model, as `open_local` takes `name` and `options`, on the cluster at `address`.
+def open_replicas(
+    name: str, replicas: Any, address: str | None, timeout: float | None, options: Mapping[str, Any]
+) -> Replicas:
+    """So many replicas of a local model, as `open_local` takes `name` and `options`, on the cluster at `address`; one
+    that works and says nothing for `timeout` seconds is begun again.
 
     ModelError where the cluster has not got so many GPUs, or cores where it has no GPU, and for whatever keeps the
     model from being opened there.
@@ -24,15 +27,18 @@ def open_replicas(name: str, replicas: Any, address: str | None, options: Mappin
         raise ModelError(
             f"the number of replicas is a whole number from 1 on, got {replicas!r}; 0 is this process alone"
         )
+    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0):
+        raise ModelError(f"the timeout of a replica is a number of seconds above 0, got {timeout!r}; correct it")
     ray = cluster.connect(address)
     place = _place(cluster.room(ray), replicas, options)
-    from steepest.models.replicas.crew import Crew
+    from steepest.models.replicas.crew import TIMEOUT, Crew
     from steepest.models.replicas.model import InfillingReplicas, Replicas
 
     folder = Path(name).expanduser()
     where = str(folder.resolve()) if folder.is_dir() else name
     kind = InfillingReplicas if options["infill"] else Replicas
-    return kind(Crew(ray, replicas, place.gpus, where, {**options, "threads": place.threads}))
+    told = {**options, "threads": place.threads}
+    return kind(Crew(ray, replicas, place.gpus, where, told, TIMEOUT if timeout is None else timeout))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from steepest.models.replicas.worker import Facts, Worker
 Begin = Callable[[Any, list[int]], Any]
 """Has an actor begin with some items; the stream of what comes of it."""
 
+TIMEOUT = 7200.0
+"""Seconds without a word from a replica that works. A call's whole share of a gradient is one word."""
 _PATIENCE = 60
 """Seconds without a replica after which the log says so."""
 _DEATHS = 3
@@ -42,6 +45,8 @@ class Replica:
     joining: Any = None
     """What will say that it has opened its model; None once it has."""
     job: Job | None = None
+    heard: float = 0.0
+    """When something of its job was last heard, or it was given that."""
     deaths: int = 0
     """In a row, while it opened its model."""
 
@@ -54,11 +59,14 @@ class Replica:
 class Crew:
     """The replicas of one model, the same in everything but what they remember."""
 
-    def __init__(self, ray: Any, count: int, gpus: int, name: str, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, ray: Any, count: int, gpus: int, name: str, options: Mapping[str, Any], timeout: float = TIMEOUT
+    ) -> None:
         """The first replica to open its model makes the crew ready; the others join while it works. Each has a core of
-        the cluster and so many `gpus`.
+        the cluster and so many `gpus`. One that works and says nothing for `timeout` seconds is ended.
         """
         self._ray = ray
+        self._timeout = timeout
         # Whatever dies is begun again here: Ray would make all of a call again, and what had come of it counts.
         kind = ray.remote(num_cpus=1, num_gpus=gpus)(Worker)
         self._hire = partial(kind.remote, name, options)
@@ -129,6 +137,7 @@ class Crew:
                         "replicas do one call at a time, got another one before this one had ended; "
                         "take all that it gives first"
                     )
+                self._end_silent()
                 self._give(begin)
                 for ready in self._ready():
                     if ready in streams:
@@ -159,15 +168,19 @@ class Crew:
                 self._set_to_work(replica, longest.pop(), begin)
 
     def _set_to_work(self, replica: Replica, job: Job, begin: Begin) -> None:
-        replica.job = job
+        replica.job, replica.heard = job, time.monotonic()
         self._streams[begin(replica.actor, job.items)] = replica
 
     def _ready(self) -> list[Any]:
-        """Wait for something from a replica that works, or for one that joins; all that is there."""
+        """Wait for something from a replica that works, or for one that joins; all that is there. Nothing, where one
+        that works has been silent too long.
+        """
         every = [*self._streams, *(each.joining for each in self._replicas if each.joining is not None)]
         ready, _ = self._ray.wait(every, num_returns=len(every), timeout=0, fetch_local=False)
         if not ready:
-            ready, _ = self._ray.wait(every, num_returns=1, fetch_local=False)
+            first = min((each.heard for each in self._streams.values()), default=math.inf)
+            left = None if math.isinf(first) else max(0.0, first + self._timeout - time.monotonic())
+            ready, _ = self._ray.wait(every, num_returns=1, timeout=left, fetch_local=False)
         return list(ready)
 
     def _hear(self, stream: Any) -> Iterator[tuple[Job, Any]]:
@@ -184,16 +197,30 @@ class Crew:
             raise _own(error) from None
         except self._ray.exceptions.RayError as error:
             del self._streams[stream]
-            self._bury(replica, job, error)
+            self._bury(replica, job, _line(error))
         else:
+            replica.heard = time.monotonic()
             self._done += len(job.items)
             yield job, found
             self._done -= len(job.items)
 
-    def _bury(self, replica: Replica, job: Job, error: Exception) -> None:
+    def _end_silent(self) -> None:
+        """End replicas that hang: they work, and nothing has come of it for too long."""
+        now = time.monotonic()
+        late = [stream for stream, each in self._streams.items() if now - each.heard >= self._timeout]
+        if not late:
+            return
+        # Whoever takes what comes may have paused: then something is there.
+        _, silent = self._ray.wait(late, num_returns=len(late), timeout=0, fetch_local=False)
+        for stream in silent:
+            replica = self._streams.pop(stream)
+            assert replica.job is not None, "whoever has a stream has a job"
+            self._bury(replica, replica.job, f"nothing was heard of it for {self._timeout:,.0f} seconds, its timeout")
+
+    def _bury(self, replica: Replica, job: Job, why: str) -> None:
         """A replica died: its work goes back, and it is waited for."""
         logging.getLogger("steepest").warning(
-            "a replica of %s died (%s); %d texts are given to others", self.facts.id, _line(error), len(job.items)
+            "a replica of %s died (%s); %d texts are given to others", self.facts.id, why, len(job.items)
         )
         replica.job = None
         self._replace(replica)
@@ -203,14 +230,14 @@ class Crew:
         if job.deaths == _DEATHS:
             raise ModelError(
                 f"a replica must survive its work, got {_DEATHS} that died of the same {len(job.items):,} texts "
-                f"({_line(error)}); give replicas more memory, or less to do at once by batch_tokens"
+                f"({why}); give replicas more memory, less to do at once by batch_tokens, or a longer timeout"
             )
         self._queues[job.home].appendleft(job)
 
     def _replace(self, replica: Replica) -> None:
         """Have a replica's work done by a new actor, once that has opened its model."""
         if replica.actor is not None:
-            # Where only the connection was lost, it would keep its core or GPU.
+            # Where only the connection was lost, or where it hangs, it would keep its core or GPU.
             self._ray.kill(replica.actor)
         replica.actor = self._hire()
         replica.joining = replica.actor.facts.remote()
