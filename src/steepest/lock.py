@@ -52,7 +52,12 @@ else:
     def _keep_from_forks(lock: Lock) -> None:
         """A forked process would hold the lock as well, and may outlive this one."""
         held = weakref.ref(lock)
-        os.register_at_fork(after_in_child=lambda: (there := held()) and there.release())
+
+        def let_go() -> None:
+            if there := held():
+                there.release()
+
+        os.register_at_fork(after_in_child=let_go)
 
 
 class Lock:
