@@ -111,6 +111,12 @@ def test_a_garbled_line_elsewhere_is_an_error_with_its_number(tmp_path: Path) ->
         assert path.read_bytes() == rest
 
 
+def test_a_journal_that_cannot_be_opened_is_told_on_one_line(tmp_path: Path) -> None:
+    (tmp_path / "calls.jsonl").mkdir()
+    with pytest.raises(StateError, match=r"calls.jsonl \(.*\); put that right"):
+        CallLog(tmp_path / "calls.jsonl")
+
+
 def test_keys_depend_on_model_kind_and_request_only() -> None:
     key = call_key("m", "generate", {"a": 1, "b": 2})
     assert key == call_key("m", "generate", {"b": 2, "a": 1})

@@ -106,12 +106,18 @@ class CallLog:
         if path.is_symlink():
             # What came with a folder of someone else would have another file cut off, or written into.
             raise StateError(f"a journal is a file in its folder, got a link, {path}; put the file itself there")
-        if path.exists():
-            if not path.is_file():
-                raise StateError(f"a journal is a file, got a folder or a pipe, {path}; put the file there")
-            self._load()
-        self._file = path.open("ab", buffering=0)
-        self._lines = path.open("rb")
+        if path.exists() and not path.is_file():
+            raise StateError(f"a journal is a file, got a folder or a pipe, {path}; put the file there")
+        try:
+            if path.exists():
+                self._load()
+            self._file = path.open("ab", buffering=0)
+            self._lines = path.open("rb")
+        except OSError as refused:
+            raise StateError(
+                f"a journal must be a file that can be read and written, got {path} ({refused.strerror}); "
+                "put that right and resume: nothing is lost"
+            ) from None
 
     def __len__(self) -> int:
         return len(self._places)
