@@ -184,8 +184,8 @@ def open_model(name: str, **options: Any) -> Any:
     """Open "bundled", "hf:NAME", "hf:./folder", "openai:MODEL@URL" or "file.py:Class"; see `steepest list models`.
 
     Options for local models: device ("cpu", "cuda", ...), dtype ("float32", "bfloat16", "float16"), threads,
-    batch_tokens, trust_remote_code, infill, device_map, quantize ("8bit", "4bit"), replicas, ray_address; for servers:
-    the fields of `models.endpoint.Settings`. Raises ModelError for an unknown name or option.
+    batch_tokens, trust_remote_code, infill, device_map, quantize ("8bit", "4bit"), replicas, ray_address, timeout; for
+    servers: the fields of `models.endpoint.Settings`. Raises ModelError for an unknown name or option.
     """
     from steepest.models.opening import open_by_name
 

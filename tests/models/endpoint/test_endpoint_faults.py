@@ -17,6 +17,7 @@ from served import KEY, Open, Serve
 from stub import Say, echo, error, said, say
 
 from steepest.errors import ModelError
+from steepest.models import Tells
 from steepest.models.endpoint.servers import LARGEST_BODY
 from steepest.types import Request, Response
 
@@ -79,6 +80,14 @@ def test_what_passes_is_tried_again(serve: Serve, endpoint: Open, fault: Say) ->
     answers = dict(endpoint(stub).generate(asks(6)))
     assert all_right(answers, 6)
     assert stub.finished >= 6 and len(stub.asked) == 10
+
+
+def test_tries_without_an_answer_are_told(serve: Serve, endpoint: Open) -> None:
+    faults = {"q0": RESET, "q1": error(503, "busy"), "q2": error(429, "too many", Retry_After="0")}
+    model = endpoint(serve(lambda asked: echo(asked) if asked.tries else faults.get(asked.text, echo(asked))))
+    assert isinstance(model, Tells) and model.status == ""
+    assert all_right(dict(model.generate(asks(6))), 6)
+    assert model.status == "3 of 9 tries unanswered, 1 of them for the rate"
 
 
 def test_a_burst_of_everything_loses_nothing(serve: Serve, endpoint: Open) -> None:

@@ -59,6 +59,18 @@ class Endpoint:
         transport = self._transport
         return transport.counts if transport else {}
 
+    @property
+    def status(self) -> str:
+        """See `models.Tells`: tries without an answer, most of which were followed by another one; empty for none."""
+        counts = list(self.counts.values())
+        failed, held, answered = (
+            sum(each.get(kind, 0) for each in counts for kind in kinds)
+            for kinds in (("again", "unreachable"), ("pause",), ("answered",))
+        )
+        if not failed + held:
+            return ""
+        return f"{failed + held:,} of {answered + failed + held:,} tries unanswered, {held:,} of them for the rate"
+
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """See `Generates.generate`. Token counts are estimates where the server sends none."""
         return self._heard(len(requests), partial(self.begin, requests))
