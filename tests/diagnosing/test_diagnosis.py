@@ -193,6 +193,7 @@ def test_the_folder_holds_the_same_as_json_and_as_a_page(tmp_path: Path) -> None
     page = (tmp_path / "diagnosis.html").read_text()
     assert "<script" not in page and "&lt;script&gt;" in page and "\x1b" not in page and "\u202e" not in page
     assert found.sentence.split(":")[0] in page
+    assert '<td class="text">(none)</td>' in page
 
 
 @quick

@@ -105,7 +105,9 @@ def test_what_the_optimizer_is_told_stands_apart_from_the_settings(tmp_path: Pat
         spec["task"]["language"] = language
         (folder / "run.json").write_text(json.dumps(spec))
         text = write(folder).read_text()
-        assert "samples 8, select {" in plain(text) and "wording {" not in text
+        assert (
+            "samples=8, select=full" in plain(text) and "wording." not in plain(text).partition("What the optimizer")[0]
+        )
         assert shown in text and other not in text and "wording.end" in text
 
 
@@ -230,3 +232,13 @@ def test_a_folder_that_is_none_is_left_alone(tmp_path: Path) -> None:
 def test_every_prompt_of_the_path_is_there(tmp_path: Path) -> None:
     titles = Page(report(tmp_path)).text["title"]
     assert all(any(prompt in title for title in titles) for prompt in PATH)
+
+
+def test_settings_are_written_as_they_are_set(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    spec = json.loads((folder / "run.json").read_text())
+    part = {"use": "ucb", "budget": 50, "c": None}
+    spec["method"] = {"use": "protegi", "beam": 3, "hard": False, "tags": ["a"], "select": part}
+    (folder / "run.json").write_text(json.dumps(spec))
+    told = 'beam=3, hard=false, tags=["a"], select=ucb, select.budget=50, select.c=null'
+    assert told in plain(write(folder).read_text())

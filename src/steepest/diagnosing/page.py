@@ -11,6 +11,8 @@ from steepest.reporting.document import document, masthead, put
 from steepest.reporting.markup import Html, element, prose
 
 NAME = "diagnosis.html"
+TEXTS = ("text",)
+"""Heads of columns that hold words."""
 
 
 def write(found: Diagnosis) -> Path:
@@ -24,7 +26,7 @@ def page(found: Diagnosis) -> str:
         f"{found.task}: {found.sentence}",
         masthead(facts(found)),
         _conclusion(found),
-        *(section(part.title, part.about, table(part.heads, part.rows)) for part in parts(found)),
+        *(section(part.title, part.about, table(part.heads, part.rows, texts=TEXTS)) for part in parts(found)),
         _refusals(found),
         styles=STYLES,
     )

@@ -47,13 +47,19 @@ def page(found: MethodComparison) -> str:
     )
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], marks: Sequence[str] = ()) -> Html:
-    """A table: the first column names the row, the others hold numbers or what was drawn. `marks` are rows' classes."""
-    head = element("tr", "", *(_cell("th", i, text, "col") for i, text in enumerate(heads)))
+def table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], marks: Sequence[str] = (), texts: Sequence[str] = ()
+) -> Html:
+    """A table: the first column names the row, the others hold numbers or what was drawn, or text, those under `texts`.
+
+    `marks` are rows' classes.
+    """
+    kinds = ["text" if head in texts else "n" if i else "" for i, head in enumerate(heads)]
+    head = element("tr", "", *(_cell("th", kind, text, "col") for kind, text in zip(kinds, heads, strict=True)))
     classes = marks or [""] * len(rows)
     body = [
-        element("tr", kind, *(_cell("td" if i else "th", i, text, "row") for i, text in enumerate(row)))
-        for row, kind in zip(rows, classes, strict=True)
+        element("tr", mark, *(_cell("td" if i else "th", kinds[i], text, "row") for i, text in enumerate(row)))
+        for row, mark in zip(rows, classes, strict=True)
     ]
     return element("div", "wide", element("table", "", element("thead", "", head), element("tbody", "", *body)))
 
@@ -68,8 +74,7 @@ def with_small(text: str, small: str) -> Html:
     return element("span", "", prose(text), element("small", "", prose(small)))
 
 
-def _cell(name: str, column: int, text: str, scope: str) -> Html:
-    kind = "n" if column else ""
+def _cell(name: str, kind: str, text: str, scope: str) -> Html:
     return element(name, {"class": kind, "scope": scope} if name == "th" else kind, text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -226,7 +227,7 @@ def _again(tables: Tables) -> Html:
     spec = tables.spec
     versions = [("steepest", spec.steepest), *((name, v) for name, v in spec.versions.items() if v)]
     facts = [
-        ("Method", ", ".join(f"{name} {value}" for name, value in _settings(spec.method).items() if name != "use")),
+        ("Method", ", ".join(_assignments(_settings(spec.method)))),
         ("Rows", ", ".join(f"{n:,} {part}" for part, n in tables.sizes.items())),
         ("Models", "; ".join(f"{role}: {model['id']}" for role, model in spec.models.items())),
         ("Versions", ", ".join(f"{name} {version}" for name, version in versions)),
@@ -249,6 +250,17 @@ def _settings(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     return {name: _settings(each) for name, each in value.items() if not _is_wording(each)}
+
+
+def _assignments(settings: Mapping[str, Any], under: str = "") -> Iterator[str]:
+    """The settings of a method as --set takes them, those of its parts behind the part's name."""
+    for name, value in settings.items():
+        if name == "use":
+            yield from [f"{under.removesuffix('.')}={value}"] if under else []
+        elif isinstance(value, Mapping):
+            yield from _assignments(value, f"{under}{name}.")
+        else:
+            yield f"{under}{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
 
 
 def _is_wording(value: Any) -> bool:
