@@ -227,3 +227,9 @@ def test_help_explains_every_argument() -> None:
     arguments = text.partition("Args:")[2].partition("Returns:")[0]
     for name in inspect.signature(steepest.optimize).parameters:
         assert f"    {name}: " in arguments
+
+
+def test_rows_may_be_a_table(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    result = optimized(tmp_path, data=pandas.DataFrame(ROWS))
+    assert result.test == optimized(tmp_path).test

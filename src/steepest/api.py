@@ -355,8 +355,9 @@ def _pairs(values: Mapping[str, Any]) -> list[str]:
 
 def _written(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The arguments as options of `steepest run`; rows from Python are found again in the run folder."""
-    passed = {name: value for name, value in given.items() if value is not None and value != []}
-    data = passed.pop("data")
+    data = given["data"]
+    # A table is compared cell by cell, so it is not asked whether it is empty.
+    passed = {name: value for name, value in given.items() if name != "data" and value is not None and value != []}
     if isinstance(data, str | Path) and is_data_file(data):
         answer = {"answer": write_answer(passed["answer"])} if "answer" in passed else {}
         return {"data": str(data), **passed, **answer}
