@@ -33,6 +33,7 @@ ABOVE_ALL = {
     "exporting",
     "progress",
     "__init__",
+    "__main__",
 }
 ENGINE = {"stops", "runfolder", "plan", "roles", "finishing", "engine", "spec"}
 READABLE = {"reporting", "types", "codec", "errors", "records", "results", "_version"}

@@ -198,3 +198,8 @@ def test_installed_command_exits_with_the_code_of_the_error(tmp_path: Path) -> N
     done = subprocess.run([command, "list", "metods"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr == "error: there is no list of 'metods'; did you mean 'methods'?\n"
+
+
+def test_the_package_is_a_command_too() -> None:
+    said = subprocess.run([sys.executable, "-m", "steepest", "--version"], capture_output=True, text=True, check=True)
+    assert said.stdout == f"{steepest.__version__}\n"
