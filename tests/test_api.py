@@ -233,3 +233,14 @@ def test_rows_may_be_a_table(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     result = optimized(tmp_path, data=pandas.DataFrame(ROWS))
     assert result.test == optimized(tmp_path).test
+
+
+def test_a_method_is_written_as_in_compare(tmp_path: Path) -> None:
+    result = optimized(tmp_path, method="testing_methods:Adder:wide,batch=6", steps=1, tags=["a", "b"])
+    method = json.loads((result.folder / "run.json").read_text())["method"]
+    assert (method["batch"], method["tags"]) == (6, ["a", "b"])
+
+
+def test_settings_beside_a_spec_without_a_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="needs the key 'use'"):
+        optimized(tmp_path, method={"batch": 2}, tags=["a"])

@@ -111,7 +111,8 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
         optimizer: The model that writes prompts, for methods that ask one; `model` unless given.
         judge: The model that rates answers, where `criteria` are given; `model` unless given.
         embedder: The model that makes vectors of prompts, for parts such as "endpoint-embeddings".
-        method: A method's name, its settings as {"use": "greater", "mu": 5}, or the method itself.
+        method: "NAME", "NAME:PRESET" or "NAME:PRESET,SETTING=VALUE,...", settings as {"use": "greater", "mu": 5}, or
+            the method itself.
         input: Column with the question, "input" unless given.
         target: Column with the right answer, "target" unless given.
         id: Column with ids; without it, ids are hashes of the content.
@@ -321,30 +322,29 @@ def watching(quiet: bool = False) -> Iterator[Sequence[Progress]]:
         yield () if quiet else (progress,)
 
 
-def _with_settings(method: MethodLike, settings: Mapping[str, Any]) -> MethodLike:
+def _with_settings(method: MethodLike, settings: Mapping[str, Any]) -> Mapping[str, Any] | Method:
     """The method with further settings; SpecError for one that neither it nor `optimize` has."""
-    if not settings:
+    if isinstance(method, str):
+        method = spec.with_settings(*spec.written(method))
+    if not settings or (isinstance(method, Mapping) and "use" not in method):  # the latter cannot be built
         return method
-    if not isinstance(method, str | Mapping):
+    if not isinstance(method, Mapping):
         name = next(iter(settings))
         raise SpecError(f"settings are for a method given by name, got {name!r} for {method!r}; set it there")
-    named: dict[str, Any] = {"use": method} if isinstance(method, str) else dict(method)
-    known = ["preset", *(field.name for field in fields(spec.locate(named["use"])))]
+    known = ["preset", *(field.name for field in fields(spec.locate(method["use"])))]
     for name in settings:
         if name not in known:
             hint = nearest(name, [*known, *inspect.signature(optimize).parameters])
-            raise SpecError(f"neither optimize nor {named['use']} has {name!r}; {hint}")
-    return {**named, **settings}
+            raise SpecError(f"neither optimize nor {method['use']} has {name!r}; {hint}")
+    return {**method, **settings}
 
 
-def _method(method: MethodLike) -> Method:
-    return checked_method(spec.build(method) if isinstance(method, str | Mapping) else method)
+def _method(method: Mapping[str, Any] | Method) -> Method:
+    return checked_method(spec.build(method) if isinstance(method, Mapping) else method)
 
 
-def _settings(method: MethodLike) -> list[str]:
+def _settings(method: Mapping[str, Any] | Method) -> list[str]:
     """What was set of the method, as --set takes it."""
-    if isinstance(method, str):
-        return []
     given = method if isinstance(method, Mapping) else spec.describe(method)
     return _pairs({name: value for name, value in given.items() if name != "use"})
 

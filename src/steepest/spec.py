@@ -86,6 +86,15 @@ def locate(name: str) -> type[Any]:
     return found
 
 
+def written(text: str) -> tuple[str, list[str]]:
+    """The name in METHOD[:PRESET][,NAME=VALUE]..., and the settings, of which the preset is the first."""
+    head, *settings = _pieces(text)
+    name, colon, preset = head.rpartition(":")
+    # In file.py:Class and module:Class the first colon belongs to the name.
+    is_preset = bool(colon) and (name in names() or ":" in name)
+    return (name, [f"preset={preset}", *settings]) if is_preset else (head, settings)
+
+
 def build(spec: str | Spec) -> Any:
     """The component that a name or a nested spec describes; every key is checked, defaults fill the rest."""
     given: Spec = {"use": spec} if isinstance(spec, str) else spec
@@ -113,6 +122,17 @@ def with_settings(spec: str | Spec, assignments: Sequence[str]) -> dict[str, Any
         kind = locate(changed["use"])
         changed = _assign(kind, changed, path.strip().split("."), text.strip(), changed["use"])
     return changed
+
+
+def _pieces(text: str) -> list[str]:
+    """Split at commas, save those within a value that is a list."""
+    pieces: list[str] = []
+    for piece in text.split(","):
+        if pieces and "=" not in piece:
+            pieces[-1] += f",{piece}"
+        else:
+            pieces.append(piece)
+    return [piece.strip() for piece in pieces]
 
 
 def _make(kind: type[Any], given: Mapping[str, Any], where: str) -> Any:

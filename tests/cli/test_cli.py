@@ -203,3 +203,13 @@ def test_installed_command_exits_with_the_code_of_the_error(tmp_path: Path) -> N
 def test_the_package_is_a_command_too() -> None:
     said = subprocess.run([sys.executable, "-m", "steepest", "--version"], capture_output=True, text=True, check=True)
     assert said.stdout == f"{steepest.__version__}\n"
+
+
+def test_a_method_is_written_as_in_compare(shell: Shell) -> None:
+    said = shell("run", f"{METHOD}:wide,batch=6", *shell.rows, *MODEL, "--steps", "1", "--set", "tags=a,b")
+    assert said.code == 0
+    assert shell.runs[0].name.endswith("adder-toy")
+    method = json.loads((shell.runs[0] / "run.json").read_text())["method"]
+    assert (method["batch"], method["tags"]) == (6, ["a", "b"])
+    again = next(line for line in said.out.splitlines() if line.startswith("again"))
+    assert f"steepest run {METHOD} " in again and "--set preset=wide --set batch=6" in again

@@ -43,7 +43,9 @@ from steepest.cli.stopping import stoppable
 
 @stoppable()
 def command(  # noqa: PLR0913  # size: the options of the command, which typer reads from the parameters
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="See `steepest list methods`.")],
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help="NAME[:PRESET][,SETTING=VALUE]...; see `steepest list methods`.")
+    ],
     task: TaskName = None,
     data: Data = None,
     data_dir: DataDir = None,
@@ -99,6 +101,8 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     columns |= {"criteria": criteria, "description": description, "language": language, "max_tokens": max_tokens}
     columns |= {"data_dir": data_dir and str(data_dir), "skip_bad_rows": skip_bad_rows or None}
     option = spread(option, replicas, ray_address)
+    method, own = spec.written(method)
+    set = [*own, *set]
     built = spec.build(spec.with_settings(method, set))
     source = from_options(task, data, columns, prompt)
     limits = Limits(steps, calls, tokens, seconds, patience, dollars)

@@ -45,7 +45,7 @@ def _run(folder: Path, prompt_only: bool) -> None:
 def _method(name: str) -> None:
     from steepest import spec
 
-    kind = spec.locate(name)
+    kind = spec.locate(spec.written(name)[0])
     typer.echo(f"{inspect.getdoc(kind)}\n\nSettings, changed by --set NAME=VALUE:\n")
     texts = dict(_field_texts(kind))
     for field in dataclasses.fields(kind):

@@ -96,12 +96,8 @@ def grid(name: str) -> list[Variant]:
 
 def written(text: str) -> Variant:
     """The variant METHOD[:PRESET][,NAME=VALUE]...; its label is what was written."""
-    head, *settings = _pieces(text)
-    name, colon, preset = head.rpartition(":")
-    # In file.py:Class and module:Class the first colon belongs to the name.
-    is_preset = bool(colon) and (name in spec.names() or ":" in name)
-    named = [f"preset={preset}", *settings] if is_preset else settings
-    return Variant(text, spec.build(spec.with_settings(name if is_preset else head, named)))
+    name, settings = spec.written(text)
+    return Variant(text, spec.build(spec.with_settings(name, settings)))
 
 
 def variants(methods: Sequence[Any] | Mapping[str, Any], grids: Sequence[str]) -> list[Variant]:
@@ -125,14 +121,3 @@ def _variant(method: Any) -> Variant:
         return written(method)
     built = spec.build(method) if isinstance(method, Mapping) else method
     return Variant(spec.describe(built)["use"], built)
-
-
-def _pieces(text: str) -> list[str]:
-    """Split at commas, save those within a value that is a list."""
-    pieces: list[str] = []
-    for piece in text.split(","):
-        if pieces and "=" not in piece:
-            pieces[-1] += f",{piece}"
-        else:
-            pieces.append(piece)
-    return [piece.strip() for piece in pieces]
