@@ -160,6 +160,12 @@ def test_a_label_of_one_row_is_noted(tmp_path: Path) -> None:
     assert note.rows[0].endswith("rows.jsonl, line 91: 'grey'")
 
 
+def test_one_right_answer_for_all_rows_is_noted(tmp_path: Path) -> None:
+    rows = [{"question": f"q{i}", "answer": "7"} for i in range(60)]
+    (note,) = load(tmp_path, "rows.jsonl", jsonl(rows)).notes
+    assert note.text == "all rows have the same right answer, '7': a prompt can just say it"
+
+
 def test_a_metric_that_raises_names_the_row(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def score(example, output):\n    return 1 / 0\n")
     task = load(tmp_path, "rows.csv", CSV, answer=f"{tmp_path / 'mine.py'}:score").task

@@ -294,7 +294,7 @@ def _from_spec(spec: TaskSpec) -> TaskSource:
     )
     rows = {"train": parts.train, "dev": parts.dev, "test": parts.test}
     doubles = find(rows, columns.shown, read.place_of())
-    notes = (*skipped(read.faults), *_rare(read, metric), *parts.notes, *doubles.notes())
+    notes = (*skipped(read.faults), *_rare(read, metric), *_constant(read, metric), *parts.notes, *doubles.notes())
     return TaskSource(task, parts.test, origin, notes)
 
 
@@ -321,6 +321,14 @@ def _rare(read: Read, metric: Metric | Judge) -> list[Note]:
     rows = zip(read.examples, read.places, strict=True)
     once = tuple(f"{place}: {example.target!r}" for example, place in rows if counts[example.target] == 1)
     return [Note(f"{counted(len(once), 'label')} in one row only, perhaps mistyped", once)] if once else []
+
+
+def _constant(read: Read, metric: Metric | Judge) -> list[Note]:
+    """The right answer, where all rows have the same one: then a prompt that says it wins."""
+    targets = {example.target for example in read.examples}
+    if isinstance(metric, Judge) or len(targets) > 1 or "" in targets:
+        return []
+    return [Note(f"all rows have the same right answer, {codec.shortened(targets.pop())}: a prompt can just say it")]
 
 
 def _with_gold(read: Read, metric: Metric | Judge, spec: TaskSpec, data: str | Path | Rows) -> Read:
