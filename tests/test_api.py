@@ -244,3 +244,12 @@ def test_a_method_is_written_as_in_compare(tmp_path: Path) -> None:
 def test_settings_beside_a_spec_without_a_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="needs the key 'use'"):
         optimized(tmp_path, method={"batch": 2}, tags=["a"])
+
+
+def test_a_result_is_told_in_three_lines(tmp_path: Path) -> None:
+    result = optimized(tmp_path)
+    assert str(result).splitlines() == [
+        result.sentence,
+        f"prompt: {result.prompt.best!r}",
+        f"folder: {result.folder}",
+    ]

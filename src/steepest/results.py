@@ -130,6 +130,10 @@ class Result:
     folder: Path = field(default=Path(), compare=False)
     """Where the run folder is; not part of the file."""
 
+    def __str__(self) -> str:
+        """The verdict, the prompt to use and the run folder, a line each."""
+        return f"{self.sentence}\nprompt: {self.prompt.best!r}\nfolder: {self.folder}"
+
     def to_json(self) -> codec.JSON:
         """The content of result.json."""
         plain = {name: getattr(self, name) for name in self.__slots__ if name != "folder"}
