@@ -15,7 +15,7 @@ from steepest.testing.toy import toy_world
 
 WRONG: dict[str, list[Any]] = {
     "prompt": [0.15, ("a",), b"x"],
-    "model": [5, {"task": "scripted"}, object()],
+    "model": [None, 5, {"task": "scripted"}, object()],
     "optimizer": [0.5, []],
     "embedder": [{}],
     "method": [3, [], object()],
@@ -70,11 +70,31 @@ def test_a_wrong_kind_of_argument_is_refused(
         (steepest.compare, {"data": "arithmetic", "seeds": "3"}),
         (steepest.diagnose, {"data": "arithmetic", "calls": 0.5}),
         (steepest.export, {"folder": 3}),
+        (steepest.transfer, {"runs": "runs/x", "models": ["bundled"]}),
+        (steepest.transfer, {"runs": ["runs/x"], "models": "bundled"}),
+        (steepest.compare, {"data": "arithmetic", "methods": 5}),
+        (steepest.compare, {"data": "arithmetic", "grids": "gpo-control"}),
+        (steepest.open_model, {"name": 5}),
     ],
 )
 def test_every_function_of_the_package_says_so(call: Any, given: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match="must be .*, got .*; correct it"):
         call(**given)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: steepest.optimize("Answer."), "optimize: missing a required argument: 'data'; see help"),
+        (lambda: steepest.optimize("Answer.", rows()), "too many positional arguments"),
+        (lambda: steepest.resume("runs/x", model="bundled"), "unexpected keyword argument 'model'"),
+        (lambda: steepest.compare([5], data="arithmetic", calls=100), "got int without State"),
+        (lambda: steepest.compare("opro", data=5, calls=100), "rows are a list of dicts"),
+    ],
+)
+def test_a_call_that_cannot_be_meant_is_refused(call: Any, said: str) -> None:
+    with pytest.raises(SteepestError, match=said):
+        call()
 
 
 def test_what_fits_is_passed_on() -> None:

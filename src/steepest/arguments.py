@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from numbers import Integral, Real
 from pathlib import Path
@@ -22,6 +22,7 @@ _WORDS: Mapping[Any, str] = {
     float: "a number",
     Path: "a path",
     Mapping: "a mapping",
+    Sequence: "a list",
 }
 """Kinds that can be checked, in words. What a parameter takes besides is up to the function."""
 
@@ -33,13 +34,23 @@ def checked(function: Callable[_P, _R]) -> Callable[_P, _R]:
     @wraps(function)
     def call(*given: _P.args, **named: _P.kwargs) -> _R:
         hints = get_type_hints(function)
-        for name, value in signature.bind(*given, **named).arguments.items():
+        for name, value in _bound(function.__name__, signature, given, named).items():
             if signature.parameters[name].kind is not inspect.Parameter.VAR_KEYWORD:
                 hint = hints[name]
                 _check(name, value, get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,))
         return function(*given, **named)
 
     return call
+
+
+def _bound(
+    function: str, signature: inspect.Signature, given: tuple[Any, ...], named: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Parameter -> what was passed for it; SpecError where they do not go together."""
+    try:
+        return signature.bind(*given, **named).arguments
+    except TypeError as refused:
+        raise SpecError(f"{function}: {refused}; see help(steepest.{function})") from None
 
 
 def _check(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
@@ -54,4 +65,4 @@ def _check(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
 def _fits(value: Any, kind: Any) -> bool:
     if kind in (int, float):
         return isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
-    return isinstance(value, kind)
+    return isinstance(value, kind) and not (kind is Sequence and isinstance(value, str))

@@ -26,6 +26,8 @@ def open_models(named: Mapping[str, Any], options: Mapping[str, Any] | None = No
 
     Options are the task model's, those called "optimizer.NAME", "judge.NAME" or "embedder.NAME" the other roles'.
     """
+    if "task" in named and named["task"] is None:
+        raise SpecError("rows need a model that answers them, got None; name one, such as 'bundled'")
     wanted = {role: model for role, model in named.items() if model is not None}
     by_role = options_by_role(options or {}, wanted)
     shared: dict[str, Opened] = {}

@@ -25,7 +25,6 @@ from steepest.reporting.statistics import percent
 from steepest.reporting.text import clean
 from steepest.results import Result
 from steepest.roles import PriceLike, open_models
-from steepest.tasks.loading import TaskSpec
 from steepest.tasks.source import TaskSource
 
 SERVERS = 4
@@ -34,7 +33,7 @@ SERVERS = 4
 
 @checked
 def compare(  # noqa: PLR0913  # size: one call is the whole interface, so its arguments are all there is to ask
-    methods: Sequence[MethodLike] | Mapping[str, MethodLike] = (),
+    methods: str | Sequence[MethodLike] | Mapping[str, MethodLike] = (),
     *,
     data: Data | Sequence[Data],
     grids: Sequence[str] = (),
@@ -141,9 +140,8 @@ def _outcome(folder: Path, cell: Cell) -> str:
 
 
 def _sources(data: Data | Sequence[Data], prompt: str | None) -> list[TaskSource]:
-    given: Any = data
-    if isinstance(given, str | Path | TaskSpec) or any(isinstance(each, Mapping) for each in given):
-        given = [given]
+    several = isinstance(data, list | tuple) and not any(isinstance(each, Mapping) for each in data)
+    given: Any = data if several else [data]
     return [task_source(each, {}, prompt) for each in given]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from steepest import spec
 from steepest.errors import SpecError, nearest
-from steepest.plan import Method
+from steepest.plan import Method, checked_method
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,5 +119,5 @@ def variants(methods: Sequence[Any] | Mapping[str, Any], grids: Sequence[str]) -
 def _variant(method: Any) -> Variant:
     if isinstance(method, str):
         return written(method)
-    built = spec.build(method) if isinstance(method, Mapping) else method
+    built = checked_method(spec.build(method) if isinstance(method, Mapping) else method)
     return Variant(spec.describe(built)["use"], built)

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from steepest.arguments import checked
 from steepest.types import ANSWER_LOSS, Infill, Objective, Prompt, Request, Response, Row
 
 Floats = NDArray[np.float32]
@@ -180,6 +181,7 @@ class Tells(Protocol):
         ...
 
 
+@checked
 def open_model(name: str, **options: Any) -> Any:
     """Open "bundled", "hf:NAME", "hf:./folder", "openai:MODEL@URL" or "file.py:Class"; see `steepest list models`.
 
