@@ -229,12 +229,6 @@ def test_help_explains_every_argument() -> None:
         assert f"    {name}: " in arguments
 
 
-def test_rows_may_be_a_table(tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
-    result = optimized(tmp_path, data=pandas.DataFrame(ROWS))
-    assert result.test == optimized(tmp_path).test
-
-
 def test_a_method_is_written_as_in_compare(tmp_path: Path) -> None:
     result = optimized(tmp_path, method="testing_methods:Adder:wide,batch=6", steps=1, tags=["a", "b"])
     method = json.loads((result.folder / "run.json").read_text())["method"]
@@ -253,3 +247,9 @@ def test_a_result_is_told_in_three_lines(tmp_path: Path) -> None:
         f"prompt: {result.prompt.best!r}",
         f"folder: {result.folder}",
     ]
+
+
+def test_rows_may_be_a_table(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    result = optimized(tmp_path, data=pandas.DataFrame(ROWS))
+    assert result.test == optimized(tmp_path).test

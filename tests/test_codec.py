@@ -57,7 +57,7 @@ def test_what_json_lacks_is_written_as_words() -> None:
         ({"inner": {}, "rows": [1, "2"]}, "it: rows[1]: should be a valid integer, got '2'"),
         ({"inner": {}, "named": {"x": True}}, "it: named.x: should be a valid number, got True"),
         ({"inner": {}, "rows": ["NaN"]}, "it: rows[0]: should be a valid integer, "),
-        ([], "it: the value: should be an object, got []"),
+        ([], "it: should be an object, got []"),
     ],
 )
 def test_errors_are_one_line_with_place_rule_and_value(data: Any, message: str) -> None:

@@ -101,7 +101,7 @@ def test_a_class_in_a_file_is_found_and_found_again(tmp_path: Path) -> None:
     [
         ("greter", "there is no method or part called 'greter'; did you mean 'greater'? (or write file.py:Class)"),
         ({"use": HERE, "bach": 3}, f"{HERE} has no setting 'bach'; did you mean 'batch'?"),
-        ({"use": HERE, "batch": "four"}, f"{HERE}: batch: the value: should be a valid integer, got 'four'"),
+        ({"use": HERE, "batch": "four"}, f"{HERE}: batch: should be a valid integer, got 'four'"),
         ({"use": HERE, "preset": "wid"}, f"{HERE} has no preset 'wid'; did you mean 'wide'?"),
         ({"use": HERE, "suggest": 3}, f"{HERE}: suggest takes a component by name or spec, got 3"),
         ({"use": HERE, "suggest": {"use": "testing_methods:Ask", "m": 1}}, "testing_methods:Ask has no setting 'm'"),
@@ -173,8 +173,8 @@ def test_settings_reach_into_parts() -> None:
     [
         ("batch", "a setting is written name=value, got 'batch'; for example mu=3"),
         ("bach=3", f"{HERE} has no setting 'bach'; did you mean 'batch'?"),
-        ("batch=many", f"{HERE}: batch: the value: should be a valid integer, got 'many'"),
-        ("batch=2.5", f"{HERE}: batch: the value: should be a valid integer"),
+        ("batch=many", f"{HERE}: batch: should be a valid integer, got 'many'"),
+        ("batch=2.5", f"{HERE}: batch: should be a valid integer"),
         ("batch.size=3", f"{HERE}: batch is a plain value without settings of its own, got 'batch.size'"),
         ("suggest.m=3", f"{HERE}: suggest has no setting 'm'"),
     ],

@@ -140,7 +140,8 @@ def _sentence(refused: ValidationError, strict: bool = False) -> str:
     rule = problem["msg"][0].lower() + problem["msg"][1:]
     if problem["type"] == "json_invalid":
         return rule
-    return f"{place or 'the value'}: {rule.removeprefix('input ')}, got {shortened(problem['input'])}"
+    where = f"{place}: " if place else ""
+    return f"{where}{rule.removeprefix('input ')}, got {shortened(problem['input'])}"
 
 
 def shortened(value: object) -> str:

@@ -45,5 +45,6 @@ class BudgetSpent(SteepestError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for an unknown name: "; did you mean X?" or the list of what is known."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
+    folded = {each.casefold(): each for each in names}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1)
+    return f"did you mean {folded[close[0]]!r}?" if close else f"known: {', '.join(names)}"

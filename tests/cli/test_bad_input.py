@@ -49,7 +49,7 @@ def refused(shell: Shell, message: str, *arguments: str | Path) -> None:
         (("--data", "toy.csv", "--input", "question", "--max-tokens", "0"), "at least 1, got 0"),
         (("--data", "toy.csv", "--input", "question", "--calls", "0"), "must be above 0, got 0"),
         (("--data", "toy.csv", "--input", "question", "--steps", "x"), "Invalid value for '--steps'"),
-        (("--data", "toy.csv", "--imput", "question"), "No such option: --imput"),
+        (("--data", "toy.csv", "--imput", "question"), "No such option: --imput .*; see `steepest run --help`"),
         (("--data", "toy.csv", "--input", "question", "--set", "bach=3"), "no setting 'bach'; did you mean 'batch'"),
         (("--data", "toy.csv", "--input", "question", "--set", "batch=many"), "batch"),
         (("--data", "toy.csv", "--input", "question", "--option", "asnwer=x"), "did you mean 'answer'"),

@@ -200,11 +200,6 @@ def test_installed_command_exits_with_the_code_of_the_error(tmp_path: Path) -> N
     assert done.stderr == "error: there is no list of 'metods'; did you mean 'methods'?\n"
 
 
-def test_the_package_is_a_command_too() -> None:
-    said = subprocess.run([sys.executable, "-m", "steepest", "--version"], capture_output=True, text=True, check=True)
-    assert said.stdout == f"{steepest.__version__}\n"
-
-
 def test_a_method_is_written_as_in_compare(shell: Shell) -> None:
     said = shell("run", f"{METHOD}:wide,batch=6", *shell.rows, *MODEL, "--steps", "1", "--set", "tags=a,b")
     assert said.code == 0
@@ -213,3 +208,25 @@ def test_a_method_is_written_as_in_compare(shell: Shell) -> None:
     assert (method["batch"], method["tags"]) == (6, ["a", "b"])
     again = next(line for line in said.out.splitlines() if line.startswith("again"))
     assert f"steepest run {METHOD} " in again and "--set preset=wide --set batch=6" in again
+
+
+def test_the_package_is_a_command_too() -> None:
+    said = subprocess.run([sys.executable, "-m", "steepest", "--version"], capture_output=True, text=True, check=True)
+    assert said.stdout == f"{steepest.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("show", "runs/none"), "a run folder holds a run.json, got 'runs/none'"),
+        (("show", "opro", "--prompt"), "--prompt prints that of a run, got 'opro'"),
+        (("show", "OPRA"), "did you mean 'opro'"),
+        (("export", "runs/none"), "Missing option '--to'; see `steepest export --help`"),
+        (("rnu",), "see `steepest --help`"),
+        (("run", "opro", "--task", "lies", "--model", "gpt-4o"), "write openai: before one behind a server"),
+    ],
+)
+def test_a_mistake_is_answered_with_what_to_do(shell: Shell, arguments: tuple[str, ...], said: str) -> None:
+    refused = shell(*arguments)
+    assert refused.code == 2
+    assert said in refused.err

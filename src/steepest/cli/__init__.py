@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SteepestError as error:
         return _refused(str(error), error.code)
     except typer.TyperException as error:
-        return _refused(error.format_message().rstrip("."), 2)
+        command = " ".join(["steepest", *given[:1]] if given[0] in COMMANDS else ["steepest"])
+        return _refused(f"{error.format_message().rstrip('.')}; see `{command} --help`", 2)
     except OSError as error:
         if error.filename is None:
             raise

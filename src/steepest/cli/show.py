@@ -20,8 +20,12 @@ def command(
     prompt: Annotated[bool, typer.Option("--prompt", help="Print the run's best prompt, and nothing else.")] = False,
 ) -> None:
     """Show a method's settings, or how a run went."""
-    if (Path(name) / "run.json").is_file():
+    from steepest.errors import SpecError
+
+    if Path(name).is_dir() or (len(Path(name).parts) > 1 and ":" not in name):
         _run(Path(name), prompt)
+    elif prompt:
+        raise SpecError(f"--prompt prints that of a run, got {name!r}, which is no run folder; leave it out")
     else:
         _method(name)
 

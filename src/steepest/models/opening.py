@@ -69,7 +69,10 @@ def open_by_name(name: str, options: Mapping[str, Any]) -> Any:
     where, colon, _ = name.rpartition(":")
     if colon and where.endswith(".py"):
         return _called(find_object(name, ModelError), name, options)
-    raise ModelError(f"there is no model called {name!r}; {nearest(name, NAMES)}")
+    raise ModelError(
+        f"there is no model called {name!r}; {nearest(name, NAMES)}; write openai: before one behind a server, hf: "
+        "before one to load here"
+    )
 
 
 def _full(name: str, options: Mapping[str, Any]) -> str:
