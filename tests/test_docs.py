@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+import steepest
 from steepest.cli import COMMANDS
 from steepest.results import Faults, Result, Spent
+from steepest.testing.toy import toy_model, toy_world
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "steepest"
@@ -60,3 +62,15 @@ def test_the_folder_tree_names_every_module_and_no_other() -> None:
         "__init__.py",
         "_version.py",
     }
+
+
+def test_the_method_of_the_contributors_page_runs(tmp_path: Path) -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    (tmp_path / "mine.py").write_text(page.partition("```python\n")[2].partition("```")[0])
+    world = toy_world(20, 20, 40)
+    rows = [{"input": e.input, "target": e.target} for e in (*world.task.train, *world.task.dev, *world.test)]
+    method = f"{tmp_path / 'mine.py'}:Prefix"
+    result = steepest.optimize(
+        "Answer.", data=rows, model=toy_model(), method=method, answer="exact_match", steps=2, runs=tmp_path, quiet=True
+    )
+    assert result.method == method and result.usage.calls > 0
