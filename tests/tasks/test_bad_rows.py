@@ -160,6 +160,11 @@ def test_a_label_of_one_row_is_noted(tmp_path: Path) -> None:
     assert note.rows[0].endswith("rows.jsonl, line 91: 'grey'")
 
 
+def test_other_marks_between_columns_are_told(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="no column 'question'; the only one has ';' in its name; put commas"):
+        load(tmp_path, "rows.csv", CSV.replace(",", ";"))
+
+
 def test_one_right_answer_for_all_rows_is_noted(tmp_path: Path) -> None:
     rows = [{"question": f"q{i}", "answer": "7"} for i in range(60)]
     (note,) = load(tmp_path, "rows.jsonl", jsonl(rows)).notes

@@ -16,6 +16,8 @@ from steepest.tasks.references import with_references
 from steepest.tasks.tables import Rows, parquet_rows, rows_of
 from steepest.types import Example, content_id
 
+_OTHER_MARKS = re.compile(r"[;\t|]")
+"""What some spreadsheets put between columns instead of commas."""
 _SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -127,7 +129,10 @@ def _example(row: Record, columns: Columns) -> Example:
 
     def cell(column: str) -> str:
         if column not in values:
-            raise TaskError(f"{row.place}: there is no column {column!r}; {nearest(column, values)}")
+            hint = nearest(column, values)
+            if len(values) == 1 and (mark := _OTHER_MARKS.search(next(iter(values)))):
+                hint = f"the only one has {mark[0]!r} in its name; put commas between columns, or tabs and name it .tsv"
+            raise TaskError(f"{row.place}: there is no column {column!r}; {hint}")
         if not values[column].strip():
             number = list(values).index(column) + 1
             raise TaskError(
