@@ -115,6 +115,21 @@ def test_a_function_can_be_the_metric(tmp_path: Path) -> None:
     assert spec == {"use": f"{Path(__file__).resolve()}:close"}
 
 
+@pytest.mark.parametrize("method", ["protegi", "pe2", "gradsum"])
+def test_what_a_metric_explains_is_shown_to_optimizers(tmp_path: Path, method: str) -> None:
+    heard = list[str]()
+
+    def optimizer(request: Request) -> str:
+        heard.append(text_of(request.prompt))
+        return "<reason>It is too short.</reason><feedback>Be longer.</feedback><prompt>Say it at length.</prompt>"
+
+    def terse(example: Example, output: str) -> steepest.Judgement:
+        return steepest.Judgement(0.0, output, f"A sum of {output} characters is terse.")
+
+    optimized(tmp_path, method=method, answer=terse, optimizer=Scripted(optimizer, "writer"), steps=1)
+    assert any("Explanation: A sum of" in text for text in heard)
+
+
 def test_evaluate_measures_a_prompt() -> None:
     spec = steepest.TaskSpec(ROWS, input="question", target="answer", answer="exact_match")
     good = steepest.evaluate("carefully stepwise check units", data=spec, model=toy_model())

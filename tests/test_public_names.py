@@ -9,6 +9,7 @@ import steepest
 NAMES = {
     "Candidate",
     "Example",
+    "Judgement",
     "Limits",
     "Method",
     "Plan",

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from steepest.models import open_model
     from steepest.plan import Method, Plan
     from steepest.results import Result
-    from steepest.tasks import Task, TaskSpec, Template, load_task
+    from steepest.tasks import Judgement, Task, TaskSpec, Template, load_task
     from steepest.types import Candidate, Example, Scored
 
 __all__ = [
     "Candidate",
     "Example",
+    "Judgement",
     "Limits",
     "Method",
     "Plan",
@@ -59,6 +60,7 @@ __all__ = [
 _MODULES = {
     "Candidate": "steepest.types",
     "Example": "steepest.types",
+    "Judgement": "steepest.tasks",
     "Limits": "steepest.ledger",
     "Method": "steepest.plan",
     "Plan": "steepest.plan",

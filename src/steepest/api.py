@@ -119,8 +119,8 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
         layout: Text of the user's turn with {input}, {prompt} and any further column in braces;
             "{input}\\n{prompt}" unless given.
         answer: What counts as right: "number", "choice", "yes_no", "text", "exact_match", "contains",
-            "choice:red,green,blue", "file.py:function", or a function (example, output) -> score in [0, 1].
-            Otherwise the targets say.
+            "choice:red,green,blue", "file.py:function", or a function (example, output) -> score in [0, 1],
+            or -> Judgement, which may explain the score to methods that learn from errors. Otherwise the targets say.
         criteria: When an answer is good, in your words: then a judge rates answers, and no target is needed.
         description: What the task is, in your words, for methods and judges that are told.
         language: Of the rows: "en", "zh" or "auto", which looks at them; meta-prompts are written in it.

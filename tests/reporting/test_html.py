@@ -198,12 +198,12 @@ def test_long_histories_and_outputs_are_cut_and_say_so(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", prompts=prompts, dev=[0.4 + i / 50 for i in range(20)], trials=tried)
     lines = [json.loads(line) for line in (folder / "test.jsonl").read_bytes().splitlines()]
     for line in lines:
-        line["best"]["output"] = "x" * 4000
+        line["best"] |= {"output": "x" * 4000, "explanation": "It says nothing else."}
     (folder / "test.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
     text = plain(write(folder).read_text("utf-8"))
     assert "50 further edits are in the folder" in text and "w399" in text and "w400" not in text
     assert "8 more changes" in text and "prompt 18 19" in text
-    assert "1,000 more characters in test.jsonl" in text
+    assert "1,000 more characters in test.jsonl" in text and "Why: It says nothing else." in text
 
 
 def test_unscored_rows_have_no_gain_and_are_counted(tmp_path: Path) -> None:

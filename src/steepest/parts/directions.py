@@ -15,11 +15,11 @@ ERROR = MetaPrompt(
 JUDGED = MetaPrompt(en="Input: {input}\nModel answer: {answer}", zh="输入：{input}\n模型回答：{answer}")
 """In place of `ERROR` for rows without a right answer."""
 EXPLANATION = MetaPrompt(en="\nExplanation: {text}", zh="\n说明：{text}")
-"""Added where a judge said why."""
+"""Added where a judge or a metric said why."""
 
 
 def shown_error(task: Task, error: Outcome) -> str:
-    """A row with the right answer, if it has one, the one that came, and what a judge said of that."""
+    """A row with the right answer, if it has one, the one that came, and what was said of that."""
     language, target, told = task.language, error.example.target, error.explanation
     shown = {"input": shown_input(task, error.example), "answer": shown_answer(error)}
     lines = ERROR.fill(language, target=target, **shown) if target else JUDGED.fill(language, **shown)

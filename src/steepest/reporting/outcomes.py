@@ -89,7 +89,7 @@ def _output(title: str, answer: Answer) -> Html:
         "",
         element("figcaption", "", element("b", "", title), f" · {score}{said}"),
         element("pre", "", _cut(answer.output)),
-        element("p", "about", f"The judge: {_cut(answer.explanation)}") if answer.explanation else NOTHING,
+        element("p", "about", f"Why: {_cut(answer.explanation)}") if answer.explanation else NOTHING,
     )
 
 
