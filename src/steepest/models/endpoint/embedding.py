@@ -39,7 +39,7 @@ def embed(settings: Settings, transport: Transport, texts: Sequence[str]) -> Flo
                 why = shortened(settings.redacted(outcome.value.reason))
                 raise ModelError(
                     f"the capability Embeds needs a server with /embeddings and a model for it, got {why} from "
-                    f"{settings.url}; name an embedding model"
+                    f"{settings.url}; name an embedding model, or, where it had answered before, see its log and resume"
                 )
             found[outcome.index] = outcome.value
     if len({part.shape[1] for part in found.values()}) > 1:

@@ -69,7 +69,8 @@ class Scorer:
             why = shortened(self._settings.redacted(str(lacking)))
             raise ModelError(
                 f"the capability ScoresText needs a server that tells the log-probabilities of given text, got "
-                f"{self._settings.url}, where {why}; use vLLM (with api=completions for plain text), or hf:NAME"
+                f"{self._settings.url}, where {why}; use vLLM (with api=completions for plain text), or hf:NAME, or, "
+                "where it had answered before, see its log and resume"
             ) from None
         return found
 
