@@ -6,7 +6,7 @@ run.json, data/, steps/, test.jsonl and result.json are read; nothing is compute
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -16,7 +16,7 @@ from steepest import codec
 from steepest.errors import StateError
 from steepest.records import StepRecord, total_accounts, total_counts
 from steepest.reporting.statistics import Interval, interval
-from steepest.results import Result, Spent
+from steepest.results import Difference, Estimate, Result, Spent
 from steepest.types import Finish, Scored, Trial, Usage
 
 FORMAT = 1
@@ -255,17 +255,20 @@ def _bytes(path: Path) -> bytes:
 
 def _sound(value: Any, what: str) -> Any:
     """`value`, of whose numbers none is beyond all measure; StateError otherwise. A score lies in [0, 1]."""
-    if isinstance(value, Scored | Answer):
-        scores = list(value.scores.values()) if isinstance(value, Scored) else [value.score]
-        for score in scores:
-            if score is not None and not 0 <= score <= 1:
-                raise StateError(f"{what}: a score lies in [0, 1], got {score!r}")
+    if isinstance(value, Scored):
+        _within(0, value.scores.values(), what)
+    elif isinstance(value, Answer):
+        _within(0, [] if value.score is None else [value.score], what)
+    elif isinstance(value, Estimate):
+        _within(0, [value.low, value.high, *([value.mean] if value.n else [])], what)
+    elif isinstance(value, Difference):
+        _within(-1, [value.low, value.mean, value.high], what)
     elif isinstance(value, int | float):
-        if abs(value) > _MOST or (isinstance(value, int) and value < 0):
+        if not abs(value) <= _MOST or (isinstance(value, int) and value < 0):
             raise StateError(f"{what}: a number of a run lies below {_MOST:.0e}, got {codec.shortened(value)}")
     elif is_dataclass(value):
         # The method's own, scores on a scale of its own among them, and what is shown as it is.
-        own = {"state", "trials", "best"} if isinstance(value, StepRecord) else {"seed", "difference"}
+        own = {"state", "trials", "best"} if isinstance(value, StepRecord) else {"seed"}
         for field in fields(value):
             if field.name not in own:
                 _sound(getattr(value, field.name), what)
@@ -273,6 +276,12 @@ def _sound(value: Any, what: str) -> Any:
         for each in value.values():
             _sound(each, what)
     return value
+
+
+def _within(low: int, numbers: Iterable[float], what: str) -> None:
+    for number in numbers:
+        if not low <= number <= 1:
+            raise StateError(f"{what}: a {'score' if low == 0 else 'gain'} lies in [{low}, 1], got {number!r}")
 
 
 def _count(path: Path) -> int:

@@ -47,11 +47,11 @@ def lead(tables: Tables) -> str:
 def advice(tables: Tables) -> str:
     """How many rows would settle an open verdict; empty where that says nothing."""
     result = tables.result
-    gain = result.test.difference.mean if result else 0.0
     gains = [row.gain for row in tables.rows if not math.isnan(row.gain)]
-    if result is None or result.verdict != "no_difference" or gain <= 0 or tables.graded or not gains:
+    gain = sum(gains) / len(gains) if gains else 0.0
+    if result is None or result.verdict != "no_difference" or gain <= 0 or tables.graded:
         return ""
-    discordance = sum(gain != 0 for gain in gains) / len(gains)
+    discordance = sum(each != 0 for each in gains) / len(gains)
     return (
         f"If the gain of {100 * gain:.1f} points is real, about {rows_needed(gain, discordance):,} held-out rows "
         f"would show it four times in five; this run had {result.test.initial.n:,}."
