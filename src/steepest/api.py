@@ -106,8 +106,8 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
         data: The name of a bundled task ("arithmetic", "counting", "shuffled", "navigation", "boolean", "sorting",
             "lies", "dates"), a data file, rows as a list of dicts, a task file (.yaml), a TaskSpec, or the folder of
             an earlier run, whose very rows are taken.
-        model: "bundled", "hf:NAME", "hf:./folder", "openai:MODEL@URL", "file.py:Class", or an object with `id` and
-            `generate`. It answers the rows.
+        model: "bundled", "hf:NAME", "hf:./folder", "openai:MODEL@URL", "file.py:Class", "file.py:function", a
+            function (request) -> text, or an object with `id` and `generate`. It answers the rows.
         optimizer: The model that writes prompts, for methods that ask one; `model` unless given.
         judge: The model that rates answers, where `criteria` are given; `model` unless given.
         embedder: The model that makes vectors of prompts, for parts such as "endpoint-embeddings".

@@ -7,7 +7,7 @@ import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from steepest.errors import SpecError, StateError, SteepestError, nearest
@@ -58,6 +58,21 @@ def name_of(kind: type) -> str:
     is_file = kind.__module__ == "__main__" or kind.__module__.startswith(_FILES)
     where = str(Path(module.__file__).resolve()) if is_file and module.__file__ else kind.__module__
     return f"{where}:{kind.__qualname__}"
+
+
+def name_of_function(function: FunctionType) -> str:
+    """The name by which `find_object` finds a function again; SpecError for a lambda or one inside a function.
+
+    One that was typed into an interpreter or a notebook is found as long as that runs.
+    """
+    if "<" in function.__qualname__:
+        raise SpecError(
+            f"a function that answers must stand at the top level of a file or a notebook, so that a resumed run finds "
+            f"it again, got {function.__qualname__}; move it there, with a name"
+        )
+    # Of a decorated function, the code is the decorator's; its module is its own.
+    file = str(sys.modules[function.__module__].__dict__.get("__file__") or "")
+    return full_name(f"{file if file.endswith('.py') else function.__module__}:{function.__qualname__}")
 
 
 def files_named(value: Any) -> Iterator[str]:

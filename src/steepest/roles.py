@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ from steepest import codec
 from steepest.errors import SpecError, nearest
 from steepest.ledger import Price
 from steepest.models import Embeds, Generates, Infills, ScoresText, WhiteBox
-from steepest.models.opening import Opened, opened
+from steepest.models.opening import Opened, opened, opened_function
 from steepest.objects import name_of
 from steepest.tasks.judge import Judge
 from steepest.tasks.task import Task
@@ -33,6 +34,9 @@ def open_models(named: Mapping[str, Any], options: Mapping[str, Any] | None = No
     shared: dict[str, Opened] = {}
     models = {}
     for role, model in wanted.items():
+        if inspect.isfunction(model):
+            models[role] = opened_function(model)
+            continue
         if not isinstance(model, str):
             models[role] = model if isinstance(model, Opened) else Opened(name_of(type(model)), _usable(role, model))
             continue
@@ -60,7 +64,7 @@ def _usable(role: str, model: Any) -> Any:
     """`model`, if it can do anything that is asked of models; SpecError otherwise."""
     if not isinstance(model, Generates | Embeds | Infills | ScoresText | WhiteBox):
         raise SpecError(
-            f"a model is a name or an object with `id` and `generate`, got {model!r:.80} as {role!r}; "
+            f"a model is a name, a function or an object with `id` and `generate`, got {model!r:.80} as {role!r}; "
             "`steepest list models` shows what a name may be"
         )
     return model

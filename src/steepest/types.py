@@ -51,6 +51,12 @@ class Request:
     seed: int | None = None
     """None for greedy requests; sampled ones carry a seed derived from run, step, content and occurrence."""
 
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The prompt as chat interfaces take it: dicts with "role" and "content"."""
+        turns = (Message("user", self.prompt),) if isinstance(self.prompt, str) else self.prompt
+        return [{"role": turn.role, "content": turn.content} for turn in turns]
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:

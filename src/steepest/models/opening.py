@@ -7,11 +7,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from steepest.errors import ModelError, nearest
+from steepest.models.function import Function, makes_model
 from steepest.models.scripted import Scripted, echo
-from steepest.objects import CLUSTER, find_object, full_name
+from steepest.objects import CLUSTER, find_object, full_name, name_of_function
 
 NAMES: Mapping[str, str] = {
     "bundled": "the small model that comes with the package; needs steepest[local]",
@@ -20,6 +22,7 @@ NAMES: Mapping[str, str] = {
     "openai:MODEL@URL": "a model of any OpenAI-compatible server (vLLM, llama.cpp, Ollama, ...), URL up to /v1",
     "openai:MODEL@URL,URL": "the same model on several servers, which share the requests",
     "file.py:Class": "a class of your own with `id` and `generate`",
+    "file.py:function": "a function of your own, which answers a request with text",
     "scripted": "answers from a function (option answer=file.py:function), for dry runs and tests",
 }
 """What a model's name may be, and what it means."""
@@ -55,6 +58,12 @@ def opened(name: str, options: Mapping[str, Any] | None = None) -> Opened:
     return Opened(full, open_by_name(full, given), kept)
 
 
+def opened_function(function: FunctionType) -> Opened:
+    """A function of the user's as a model, under the name by which it is found again."""
+    name = name_of_function(function)
+    return Opened(name, Function(function, name))
+
+
 def open_by_name(name: str, options: Mapping[str, Any]) -> Any:
     """The model called `name`; ModelError for an unknown name or option, or where a package is missing."""
     if name == "bundled":
@@ -67,8 +76,10 @@ def open_by_name(name: str, options: Mapping[str, Any]) -> Any:
     if name == "scripted":
         return _called(_scripted, name, options)
     where, colon, _ = name.rpartition(":")
-    if colon and where.endswith(".py"):
-        return _called(find_object(name, ModelError), name, options)
+    if colon and (where.endswith(".py") or where == "__main__"):
+        found = find_object(name, ModelError)
+        make = found if makes_model(found) else lambda: Function(found, full_name(name))
+        return _called(make, name, options)
     raise ModelError(
         f"there is no model called {name!r}; {nearest(name, NAMES)}; write openai: before one behind a server, hf: "
         "before one to load here"

@@ -30,10 +30,12 @@ class Scripted:
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[int, Response]]:
         """In order, one at a time, each answered only when it is asked for."""
         for index, request in enumerate(requests):
-            said = self.answer(request)
-            if isinstance(said, str):
-                said = Response(said, _words(request.prompt), len(said.split()))
-            yield index, said
+            yield index, response_to(request, self.answer(request))
+
+
+def response_to(request: Request, said: str | Response) -> Response:
+    """What a function said, as a Response: words are the tokens of a text."""
+    return Response(said, _words(request.prompt), len(said.split())) if isinstance(said, str) else said
 
 
 def _words(prompt: Prompt) -> int:
