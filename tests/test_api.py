@@ -139,6 +139,32 @@ def test_evaluate_measures_a_prompt() -> None:
         steepest.evaluate("Say it.", data=spec, model=toy_model(), split="trian")
 
 
+def test_evaluate_takes_what_optimize_takes_of_rows() -> None:
+    spec = steepest.TaskSpec(ROWS, input="question", target="answer", answer="exact_match")
+    from_rows = steepest.evaluate("carefully", data=ROWS, model=toy_model(), **COLUMNS)
+    assert from_rows.score == steepest.evaluate("carefully", data=spec, model=toy_model()).score
+
+    judge = Scripted(lambda request: f"<rating>{int('Add.' in request.messages[-1]['content'])}</rating>", "judge")
+    rated = steepest.evaluate(
+        data=ROWS, input="question", criteria="It is right.", description="Add.", model=toy_model(), judge=judge
+    )
+    assert rated.score.mean == 1.0
+
+    bad = [*ROWS, {"question": "", "answer": "x"}]
+    with pytest.raises(TaskError, match="row 81, column 1: the column 'question' must not be empty"):
+        steepest.evaluate(data=bad, model=toy_model(), **COLUMNS)
+    assert "1 bad row skipped" in steepest.evaluate(data=bad, model=toy_model(), skip_bad_rows=True, **COLUMNS).notes[0]
+    with pytest.raises(SpecError, match="target is for rows of your own"):
+        steepest.evaluate(data="arithmetic", target="answer")
+
+
+@pytest.mark.parametrize("function", [steepest.evaluate, steepest.diagnose])
+def test_rows_are_described_alike_everywhere(function: Any) -> None:
+    there, here = inspect.signature(steepest.optimize).parameters, inspect.signature(function).parameters
+    about_rows = [*there][[*there].index("input") : [*there].index("seed")]
+    assert {name: there[name] for name in about_rows} == {name: here[name] for name in about_rows if name in here}
+
+
 def test_roles_have_models_of_their_own_or_the_task_model(tmp_path: Path) -> None:
     def recorded(**roles: Any) -> dict[str, dict[str, Any]]:
         result = optimized(tmp_path, method=Asker(), steps=1, **roles)

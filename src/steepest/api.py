@@ -152,12 +152,13 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
         SteepestError: SpecError, TaskError or ModelError before anything is written, saying what to change.
     """
     description = settings.pop("task_description", description)
-    columns: dict[str, Any] = {"input": input, "target": target, "id": id, "layout": layout, "answer": answer}
-    columns |= {"criteria": criteria, "description": description, "language": language, "max_tokens": max_tokens}
-    columns |= {"data_dir": data_dir and str(data_dir), "skip_bad_rows": skip_bad_rows or None}
+    columns = columns_of(
+        input=input, target=target, id=id, layout=layout, answer=answer, criteria=criteria, description=description,
+        language=language, max_tokens=max_tokens, data_dir=data_dir, skip_bad_rows=skip_bad_rows,
+    )  # fmt: skip
     named = _with_settings(method, settings)
     chosen = _method(named)
-    source = task_source(data, {name: value for name, value in columns.items() if value is not None}, prompt)
+    source = task_source(data, columns, prompt)
     limits = Limits(steps, calls, tokens, seconds, patience, dollars)
     models = open_models({"task": model, "optimizer": optimizer, "judge": judge, "embedder": embedder}, options)
     roles = cast(chosen.needs, source.task, models)
@@ -206,13 +207,24 @@ def resume(  # noqa: PLR0913  # size: the limits of a run
 
 
 @checked
-def evaluate(
+def evaluate(  # noqa: PLR0913  # size: what is said of rows, as in optimize
     prompt: str | None = None,
     *,
     data: Data,
     model: Any = "bundled",
     judge: Any = None,
     split: str = "test",
+    input: str | None = None,
+    target: str | None = None,
+    id: str | None = None,
+    layout: str | None = None,
+    answer: Answer | None = None,
+    criteria: str | None = None,
+    description: str | None = None,
+    language: str | None = None,
+    max_tokens: int | None = None,
+    data_dir: str | Path | None = None,
+    skip_bad_rows: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> Measured:
     """How good a prompt is on the rows of a split: mean score with its 95 % interval.
@@ -220,15 +232,24 @@ def evaluate(
         >>> round(steepest.evaluate("Think step by step.", data="arithmetic").score.mean, 2)
         0.57
 
-    `prompt`, `data`, `model`, `judge` and `options` are those of `optimize`; for columns of other names, or criteria,
-    give a TaskSpec.
+    All arguments are those of `optimize`; `split` is "train", "dev" or "test".
     """
-    source = task_source(data, {}, prompt)
+    columns = columns_of(
+        input=input, target=target, id=id, layout=layout, answer=answer, criteria=criteria, description=description,
+        language=language, max_tokens=max_tokens, data_dir=data_dir, skip_bad_rows=skip_bad_rows,
+    )  # fmt: skip
+    source = task_source(data, columns, prompt)
     models = open_models({"task": model, "judge": judge}, options)
     return measure(source.task.seeds[0], source, split, models)
 
 
 # -- what the command line shares -----------------------------------------------------------------------------------
+
+
+def columns_of(data_dir: str | Path | None, skip_bad_rows: bool, **said: Any) -> dict[str, Any]:
+    """What was said of rows, as fields of TaskSpec; what was not said is left out."""
+    said |= {"data_dir": data_dir and str(data_dir), "skip_bad_rows": skip_bad_rows or None}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def task_source(data: Data, columns: Mapping[str, Any], prompt: str | None = None) -> TaskSource:

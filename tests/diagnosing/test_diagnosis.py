@@ -90,6 +90,17 @@ def test_prompts_that_do_not_matter_are_not(tmp_path: Path) -> None:
 
 
 @quick
+def test_rows_are_told_of_as_in_optimize(tmp_path: Path) -> None:
+    model = Model(lambda prompt: 0.9)
+    rows = [{"q": row["input"], "a": row["target"]} for row in ROWS]
+    found = steepest.diagnose(
+        "Answer yes or no.", data=rows, input="q", target="a", layout="{input}\n{prompt}", answer="yes_no:yes,no",
+        model=model.model, out=tmp_path,
+    )  # fmt: skip
+    assert found.tried == diagnosed(model, tmp_path).tried
+
+
+@quick
 def test_the_same_again_is_free_and_says_the_same(tmp_path: Path) -> None:
     first, again = (Model(stepwise, "<prompt>Do it step by step #.</prompt>") for _ in range(2))
     found = diagnosed(first, tmp_path)

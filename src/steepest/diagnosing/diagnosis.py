@@ -28,7 +28,7 @@ from steepest.reporting.ranking import holm
 from steepest.reporting.statistics import paired_test
 from steepest.roles import PriceLike, cast, open_models, prices_of
 from steepest.tasks.judge import Judge
-from steepest.tasks.metrics import gold_of
+from steepest.tasks.metrics import Answer, gold_of
 from steepest.tasks.source import SPLITS, TaskSource
 from steepest.tasks.task import Task
 from steepest.types import Candidate, Scored
@@ -46,6 +46,17 @@ def diagnose(  # noqa: PLR0913  # size: one call is the whole interface
     model: Any = "bundled",
     optimizer: Any = None,
     judge: Any = None,
+    input: str | None = None,
+    target: str | None = None,
+    id: str | None = None,
+    layout: str | None = None,
+    answer: Answer | None = None,
+    criteria: str | None = None,
+    description: str | None = None,
+    language: str | None = None,
+    max_tokens: int | None = None,
+    data_dir: str | Path | None = None,
+    skip_bad_rows: bool = False,
     calls: int = CALLS,
     repeats: int = 0,
     temperature: float = 0.7,
@@ -64,27 +75,24 @@ def diagnose(  # noqa: PLR0913  # size: one call is the whole interface
         >>> found.verdict
         'yes'
 
-    `prompt`, `data`, `model`, `optimizer`, `judge`, `price` and `options` are those of `optimize`; for columns of other
-    names, or criteria, give a TaskSpec.
+    Arguments that are not told here are those of `optimize`.
 
     Args:
-        prompt: The initial prompt. None: the task's own.
-        data: The task, or rows.
-        model: Answers the rows.
         optimizer: Writes fourteen of the prompts; `model` unless given.
-        judge: Rates answers, where criteria are given.
         calls: The most model calls; the number of rows follows from it.
         repeats: So often the initial prompt's answers are sampled as well, to see how much dice alone move the score.
         temperature: Of these.
-        price: Dollars per million tokens.
-        options: Of the model.
         out: Folder; the same call in the same folder asks nothing again. "runs/diagnose-TASK" unless given.
 
     Returns:
         The diagnosis: `verdict`, `sentence`, `headroom`, `tried`, `spread`, `needed`, `methods`, `advice`, ...; also in
         diagnosis.json and diagnosis.html.
     """
-    source = api.task_source(data, {}, prompt)
+    columns = api.columns_of(
+        input=input, target=target, id=id, layout=layout, answer=answer, criteria=criteria, description=description,
+        language=language, max_tokens=max_tokens, data_dir=data_dir, skip_bad_rows=skip_bad_rows,
+    )  # fmt: skip
+    source = api.task_source(data, columns, prompt)
     models = open_models({"task": model, "optimizer": optimizer, "judge": judge}, options)
     return diagnosed(source, models, Budget(calls, repeats, temperature), price, out)
 
