@@ -9,7 +9,7 @@ import pytest
 
 import steepest
 from steepest.api import task_source
-from steepest.errors import ModelError, SpecError, TaskError
+from steepest.errors import ModelError, SpecError, StateError, TaskError
 from steepest.models.scripted import Scripted, text_of
 from steepest.roles import open_models, written_options
 from steepest.tasks.judge import Judge
@@ -288,6 +288,22 @@ def test_a_result_is_told_in_three_lines(tmp_path: Path) -> None:
         f"prompt: {result.prompt.best!r}",
         f"folder: {result.folder}",
     ]
+
+
+def test_a_result_is_read_again_from_its_folder(tmp_path: Path) -> None:
+    result = optimized(tmp_path)
+    for folder in (result.folder, str(result.folder)):
+        again = steepest.load_result(folder)
+        assert (again.to_json(), again.folder) == (result.to_json(), result.folder)
+
+
+def test_what_has_no_result_is_told_so(tmp_path: Path) -> None:
+    result = optimized(tmp_path)
+    (result.folder / "result.json").unlink()
+    with pytest.raises(StateError, match=r"has a result when it has ended, got .* without result\.json; resume it"):
+        steepest.load_result(result.folder)
+    with pytest.raises(StateError, match=r"a run folder holds run\.json, and .* does not"):
+        steepest.load_result(tmp_path)
 
 
 def test_rows_may_be_a_table(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ NAMES = {
     "diagnose",
     "evaluate",
     "export",
+    "load_result",
     "load_task",
     "open_model",
     "optimize",

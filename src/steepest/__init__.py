@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from steepest._version import __version__
 
 if TYPE_CHECKING:
-    from steepest.api import evaluate, optimize, resume
+    from steepest.api import evaluate, load_result, optimize, resume
     from steepest.comparing.comparison import compare
     from steepest.comparing.transferring import transfer
     from steepest.diagnosing.diagnosis import diagnose
@@ -50,6 +50,7 @@ __all__ = [
     "diagnose",
     "evaluate",
     "export",
+    "load_result",
     "load_task",
     "open_model",
     "optimize",
@@ -75,6 +76,7 @@ _MODULES = {
     "diagnose": "steepest.diagnosing.diagnosis",
     "evaluate": "steepest.api",
     "export": "steepest.exporting",
+    "load_result": "steepest.api",
     "load_task": "steepest.tasks",
     "open_model": "steepest.models",
     "optimize": "steepest.api",

@@ -1,13 +1,12 @@
-"""The package in three calls: optimise a prompt, go on with a run, evaluate a prompt."""
+"""The package in four calls: optimise a prompt, go on with a run, evaluate a prompt, read a result again."""
 
 from __future__ import annotations
 
 import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import fields, replace
-from datetime import date
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,6 +22,7 @@ from steepest.plan import Method, Plan, checked_method
 from steepest.progress import Progress
 from steepest.results import Result
 from steepest.roles import PriceLike, cast, open_models, prices_of, written_options
+from steepest.runfolder import RunFolder, free_folder
 from steepest.stops import Stop, no_usable_prompt, reached
 from steepest.tasks.datasets import is_data_file
 from steepest.tasks.judge import Judge
@@ -243,6 +243,23 @@ def evaluate(  # noqa: PLR0913  # size: what is said of rows, as in optimize
     return measure(source.task.seeds[0], source, split, models)
 
 
+@checked
+def load_result(folder: str | Path) -> Result:
+    """The result of a run that has ended, read from its folder: what `optimize` returned, now or on another day.
+
+        >>> steepest.load_result("runs/2026-11-30-greater-arithmetic").prompt.best
+        'Calculate calculate total running'
+
+    Nothing is asked, and nothing that the folder names is run. Raises StateError where the run has not ended yet.
+    """
+    run = RunFolder(Path(folder))
+    run.info()
+    result = run.result()
+    if result is None:
+        raise StateError(f"a run has a result when it has ended, got {run.path} without result.json; resume it first")
+    return replace(result, folder=run.path)
+
+
 # -- what the command line shares -----------------------------------------------------------------------------------
 
 
@@ -292,35 +309,6 @@ def make_plan(
     roles = cast(method.needs, source.task, models)
     rows, costs = (source.task, source.test), prices or {}
     return Plan(method, *rows, roles, seed, limits, passed, source.origin, costs, fail_on, source.notes)
-
-
-@contextmanager
-def free_folder(runs: Path, method: str, task: str) -> Iterator[Path]:
-    """runs/DATE-METHOD-TASK, with a number behind it if that is taken; made here, so that whoever begins at the same
-    moment gets another one, and removed where nothing came into it.
-    """
-    name = "-".join((date.today().isoformat(), _slug(method), _slug(task)))
-    missing = [folder for folder in (runs, *runs.parents) if not folder.exists()]
-    path = next(path for path in (runs / name, *(runs / f"{name}-{n}" for n in range(2, 10_000))) if _is_made(path))
-    try:
-        yield path
-    finally:
-        with suppress(OSError):  # what is not empty stays
-            for folder in (path, *missing):
-                folder.rmdir()
-
-
-def _is_made(path: Path) -> bool:
-    """Whether there is a folder now that was not there before."""
-    try:
-        path.mkdir(parents=True)
-    except FileExistsError:
-        return False
-    except OSError as refused:
-        raise StateError(
-            f"a run needs a folder that can be made, got {path} ({refused.strerror}); name another place for it"
-        ) from None
-    return True
 
 
 def carry_out(run: Run, *stops: Stop) -> Result:
@@ -385,10 +373,3 @@ def _written(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     task = str(data) if isinstance(data, str | Path) else str(folder)
     columns = ("input", "target", "id", "layout", "answer", "criteria", "max_tokens")
     return {"task": task, **{name: value for name, value in passed.items() if name not in columns}}
-
-
-def _slug(name: str) -> str:
-    """The last part of a name such as mine.py:Class, fit for a folder's name."""
-    last = name.rpartition(":")[2].lower()
-    # Names of folders have 255 bytes at most, and this is one of two in a name.
-    return "".join(c if c.isalnum() else "_" for c in last)[:25].strip("_") or "run"

@@ -15,8 +15,10 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -227,6 +229,42 @@ class RunFolder:
             return path.read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as unreadable:
             raise StateError(f"{path} cannot be read ({unreadable}); restore the file") from unreadable
+
+
+@contextmanager
+def free_folder(runs: Path, method: str, task: str) -> Iterator[Path]:
+    """runs/DATE-METHOD-TASK, with a number behind it if that is taken; made here, so that whoever begins at the same
+    moment gets another one, and removed where nothing came into it.
+    """
+    name = "-".join((date.today().isoformat(), _slug(method), _slug(task)))
+    missing = [folder for folder in (runs, *runs.parents) if not folder.exists()]
+    path = next(path for path in (runs / name, *(runs / f"{name}-{n}" for n in range(2, 10_000))) if _is_made(path))
+    try:
+        yield path
+    finally:
+        with suppress(OSError):  # what is not empty stays
+            for folder in (path, *missing):
+                folder.rmdir()
+
+
+def _is_made(path: Path) -> bool:
+    """Whether there is a folder now that was not there before."""
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    except OSError as refused:
+        raise StateError(
+            f"a run needs a folder that can be made, got {path} ({refused.strerror}); name another place for it"
+        ) from None
+    return True
+
+
+def _slug(name: str) -> str:
+    """The last part of a name such as mine.py:Class, fit for a folder's name."""
+    last = name.rpartition(":")[2].lower()
+    # Names of folders have 255 bytes at most, and this is one of two in a name.
+    return "".join(c if c.isalnum() else "_" for c in last)[:25].strip("_") or "run"
 
 
 def _of(roles: Container[str], told: Told) -> codec.JSON:

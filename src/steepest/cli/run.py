@@ -96,6 +96,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
     from steepest.ledger import Limits
     from steepest.reporting.text import clean
     from steepest.roles import cast, open_models, prices_of
+    from steepest.runfolder import free_folder
 
     columns: dict[str, Any] = {"input": input, "target": target, "id": id, "layout": layout, "answer": answer}
     columns |= {"criteria": criteria, "description": description, "language": language, "max_tokens": max_tokens}
@@ -124,7 +125,7 @@ def command(  # noqa: PLR0913  # size: the options of the command, which typer r
         say_forecast(plan)
         return
     with (
-        api.free_folder(runs, method, source.task.name) as folder,
+        free_folder(runs, method, source.task.name) as folder,
         told(folder, json),
         api.watching() as observers,
         Run.create(folder, plan, observers) as run,
