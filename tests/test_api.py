@@ -306,6 +306,16 @@ def test_what_has_no_result_is_told_so(tmp_path: Path) -> None:
         steepest.load_result(tmp_path)
 
 
+def test_rows_may_come_in_three_splits(tmp_path: Path) -> None:
+    split = {"train": ROWS[:20], "dev": ROWS[20:40], "test": ROWS[40:]}
+    result = optimized(tmp_path, data=split)
+    assert (result.dev.best.n, result.test.best.n) == (20, 40)
+    assert steepest.evaluate("Say it.", data=split, model=toy_model(), **COLUMNS).score == result.test.initial
+    passed = json.loads((result.folder / "run.json").read_text())["passed"]
+    assert passed["task"] == str(result.folder) and "data" not in passed
+    assert steepest.load_result(result.folder).test == result.test
+
+
 def test_rows_may_be_a_table(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     result = optimized(tmp_path, data=pandas.DataFrame(ROWS))

@@ -26,7 +26,7 @@ from steepest.runfolder import RunFolder, free_folder
 from steepest.stops import Stop, no_usable_prompt, reached
 from steepest.tasks.datasets import is_data_file
 from steepest.tasks.judge import Judge
-from steepest.tasks.loading import TaskSpec, is_task_file, load_task
+from steepest.tasks.loading import GivenSplits, TaskSpec, is_task_file, load_task
 from steepest.tasks.metrics import Answer, write_answer
 from steepest.tasks.source import TaskSource
 from steepest.tasks.tables import Rows
@@ -38,7 +38,7 @@ TOLD = ("criteria", "description", "language")
 """What may be said of any task, of one that has a name too."""
 LANGUAGES = (*get_args(Language), "auto")
 
-Data = str | Path | Rows | TaskSpec
+Data = str | Path | Rows | GivenSplits | TaskSpec
 MethodLike = str | Mapping[str, Any] | Method
 
 
@@ -105,7 +105,8 @@ def optimize(  # noqa: PLR0913  # size: one call is the whole interface, so its 
         prompt: The prompt to improve. None: the task's own.
         data: The name of a bundled task ("arithmetic", "counting", "shuffled", "navigation", "boolean", "sorting",
             "lies", "dates"), a data file, rows as a list of dicts, a task file (.yaml), a TaskSpec, or the folder of
-            an earlier run, whose very rows are taken.
+            an earlier run, whose very rows are taken. Rows that are split already: {"train": rows, "dev": rows,
+            "test": rows}, each a list of dicts or a data file.
         model: "bundled", "hf:NAME", "hf:./folder", "openai:MODEL@URL", "file.py:Class", "file.py:function", a
             function (request) -> text, or an object with `id` and `generate`. It answers the rows.
         optimizer: The model that writes prompts, for methods that ask one; `model` unless given.

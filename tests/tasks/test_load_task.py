@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,8 @@ from steepest.engine import Run
 from steepest.errors import TaskError
 from steepest.tasks import BUNDLED, Choice, Number, TaskSpec, Text, YesNo, load_task
 from steepest.tasks.judge import Judge
+from steepest.tasks.source import TaskSource
+from steepest.tasks.splitting import Splits
 from testing_methods import toy_plan
 
 SUMS = [{"question": f"What is {i} + 1?", "answer": str(i + 1)} for i in range(60)]
@@ -41,6 +44,80 @@ def test_task_file_says_everything(tmp_path: Path) -> None:
     assert task.template.render("Add.", task.train[0])[0].content == f"Q: {task.train[0].input}\nAdd."
     assert len(task.train) == 5
     assert {e.input for e in (*task.train, *task.dev, *source.test)} <= {row["question"] for row in SUMS}
+
+
+SPLIT = {"train": SUMS[:20], "dev": SUMS[20:35], "test": SUMS[35:]}
+QA: dict[str, Any] = {"input": "question", "target": "answer"}
+
+
+def asked(source: TaskSource) -> dict[str, set[str]]:
+    return {split: {row.input for row in source.rows(split)} for split in SPLIT}
+
+
+def test_rows_that_are_split_already_stay_so(tmp_path: Path) -> None:
+    given = {split: {row["question"] for row in rows} for split, rows in SPLIT.items()}
+    source = load_task(TaskSpec(SPLIT, **QA))
+    assert asked(source) == given and source.notes == () and source.task.metric == Number()
+    shuffled = {split: rows[::-1] for split, rows in SPLIT.items()}
+    assert load_task(TaskSpec(shuffled, **QA)) == source
+    for split, rows in SPLIT.items():
+        (tmp_path / f"{split}.json").write_text(json.dumps(rows))
+    text = "data: {train: train.json, dev: dev.json, test: test.json}\ninput: question\ntarget: answer\n"
+    (tmp_path / "sums.yaml").write_text(text)
+    assert asked(load_task(tmp_path / "sums.yaml")) == given
+
+
+def test_no_two_given_splits_ask_the_same() -> None:
+    rows = {"train": SUMS[:24], "dev": SUMS[20:38], "test": [*SUMS[35:], SUMS[59]]}
+    source = load_task(TaskSpec(rows, **QA))
+    assert [len(source.rows(split)) for split in SPLIT] == [20, 15, 25]
+    assert [note.text for note in source.notes] == [
+        "test: 1 repeated row left out",
+        "3 dev rows left out: a test row asks the same",
+        "4 train rows left out: a dev row asks the same",
+    ]
+    assert source.notes[0].rows[0].startswith("row 26 = row 25 (id ")
+
+
+def test_given_splits_are_searched_for_duplicates_too() -> None:
+    again = {"question": SUMS[40]["question"].upper(), "answer": SUMS[40]["answer"]}
+    (note,) = load_task(TaskSpec({**SPLIT, "train": [*SUMS[:20], again]}, **QA)).notes
+    assert "1 of them one of another split" in note.text
+    assert "train row 21" in note.rows[0] and "test row 6" in note.rows[0]
+
+
+def test_bad_rows_are_told_with_their_split() -> None:
+    bad = {**SPLIT, "dev": [*SUMS[20:35], {"question": "What?", "answer": "a lot"}, {"question": "", "answer": "1"}]}
+    with pytest.raises(TaskError, match="^dev: row 17, column 1: the column 'question' must not be empty"):
+        load_task(TaskSpec(bad, **QA))
+    with pytest.raises(TaskError, match="^dev: row 16, column 2: "):
+        load_task(TaskSpec({**bad, "dev": bad["dev"][:-1]}, **QA))
+    (note,) = load_task(TaskSpec(bad, **QA), skip_bad_rows=True).notes
+    assert note.text == "2 bad rows skipped" and all(row.startswith("dev row 1") for row in note.rows)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            {"train": SUMS, "test": SUMS},
+            "rows in a mapping are those of train, dev and test, got train, test; name all",
+        ),
+        ({"question": ["a", "b"]}, "got question; name all three, or give a list of rows"),
+        ({**SPLIT, "dev": SUMS[:1]}, "^dev: data needs rows"),
+        ({**SPLIT, "train": SUMS[20:35]}, "at least 2 rows, got train 0, dev 15, test 25; give more, and different"),
+        ({**SPLIT, "dev": None}, "^dev: rows are a list of dicts or a table"),
+    ],
+)
+def test_splits_that_cannot_be_used_are_refused(data: Any, message: str) -> None:
+    with pytest.raises(TaskError, match=message) as refused:
+        load_task(TaskSpec(data, **QA))
+    assert "\n" not in str(refused.value)
+
+
+def test_given_splits_take_no_shares() -> None:
+    with pytest.raises(TaskError, match="splits are shares of rows in one piece"):
+        TaskSpec(SPLIT, splits=Splits(most_test=5), **QA)
 
 
 def task_files_in_the_docs() -> list[str]:

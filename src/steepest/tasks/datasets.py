@@ -62,6 +62,16 @@ class Read:
         return {e.id: place for e, place in zip(self.examples[::-1], self.places[::-1], strict=True)}
 
 
+def joined(parts: Mapping[str, Read]) -> Read:
+    """All of what was read, the names of the parts before the places."""
+    named = [(f"{part} " if part else "", read) for part, read in parts.items()]
+    return Read(
+        tuple(example for _, read in named for example in read.examples),
+        tuple(f"{name}{place}" for name, read in named for place in read.places),
+        tuple(f"{name}{fault}" for name, read in named for fault in read.faults),
+    )
+
+
 def is_data_file(path: str | Path) -> bool:
     """Whether the name is that of a data file, by its ending."""
     return Path(path).suffix.lower() in _SUFFIXES

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -12,21 +11,22 @@ from steepest import codec
 from steepest.errors import TaskError, nearest
 from steepest.objects import full_name, names_code
 from steepest.tasks import benchmarks
-from steepest.tasks.answers import Choice, Kind, Number, YesNo, asked_in_chinese, infer, labels_of
-from steepest.tasks.datasets import Columns, Read, first_columns, question_key, read_rows, read_text
+from steepest.tasks.answers import Kind, asked_in_chinese
+from steepest.tasks.datasets import Columns, Read, first_columns, joined, question_key, read_rows, read_text
 from steepest.tasks.duplicates import find
-from steepest.tasks.judge import Judge
-from steepest.tasks.metrics import Answer, extractor_of, gold_of, is_judge, open_metric
-from steepest.tasks.notes import Note, counted, skipped
-from steepest.tasks.source import TaskSource, restore_task
-from steepest.tasks.splitting import Splits, split
+from steepest.tasks.metrics import Answer, extractor_of, is_judge, open_metric
+from steepest.tasks.notes import skipped
+from steepest.tasks.source import SPLITS, TaskSource, restore_task
+from steepest.tasks.splitting import Parts, Splits, split, split_given
 from steepest.tasks.tables import Rows
-from steepest.tasks.task import Language, Metric, Task, Template, slots_of
+from steepest.tasks.targets import constant, rare, settled, with_gold
+from steepest.tasks.task import Language, Task, Template, slots_of
+from steepest.types import Example
 
 DEFAULT_TARGET = "target"
+GivenSplits = Mapping[str, str | Path | Rows]
+"""Rows that are split already: those of "train", "dev" and "test"."""
 _DEEPEST = 20
-_NEARLY_ALL = 0.9
-"""Share of targets of one kind from which the others are taken for mistakes, not for another kind."""
 BUNDLED: tuple[str, ...] = (
     "arithmetic",
     "counting",
@@ -44,8 +44,9 @@ BUNDLED: tuple[str, ...] = (
 class TaskSpec:
     """A task as its user writes it down: the fields are the keys of a task file."""
 
-    data: str | Path | Rows
-    """A .csv, .tsv, .jsonl, .json or .parquet file, or rows given from Python: dicts, or a table."""
+    data: str | Path | Rows | GivenSplits
+    """A .csv, .tsv, .jsonl, .json or .parquet file, or rows given from Python: dicts, or a table; or three of these as
+    "train", "dev" and "test"."""
     name: str = ""
     """Empty: the name of the data file."""
     input: str | None = None
@@ -84,6 +85,8 @@ class TaskSpec:
             raise TaskError(f"criteria make a judge the metric, got answer {self.answer!r} beside them; give one")
         if not all(prompt.strip() for prompt in self.prompts):
             raise TaskError("an initial prompt must not be empty; write what you would tell the model today")
+        if isinstance(self.data, Mapping) and self.splits != Splits():
+            raise TaskError("splits are shares of rows in one piece, got them with rows split already; leave them out")
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -92,7 +95,7 @@ class TaskSpec:
 
 
 def load_task(
-    task: str | Path | Rows | TaskSpec,
+    task: str | Path | Rows | GivenSplits | TaskSpec,
     prompt: str | None = None,
     *,
     data_dir: str | Path | None = None,
@@ -118,7 +121,7 @@ def load_task(
     return source if prompt is None else source.with_prompt(prompt)
 
 
-def _spec_of(task: str | Path | Rows | TaskSpec, answer: Answer | None) -> TaskSpec | None:
+def _spec_of(task: str | Path | Rows | GivenSplits | TaskSpec, answer: Answer | None) -> TaskSpec | None:
     """How the rows are to be read; None for what has rows already."""
     given: dict[str, Any] = {} if answer is None else {"answer": answer}
     if isinstance(task, TaskSpec):
@@ -155,7 +158,7 @@ def _from_here(answer: Answer) -> Answer:
     return full_name(answer) if isinstance(answer, str) else answer
 
 
-def _refuse_folder(task: str | Path | Rows | TaskSpec) -> NoReturn:
+def _refuse_folder(task: str | Path | Rows | GivenSplits | TaskSpec) -> NoReturn:
     name = repr(task) if isinstance(task, str) else "rows of your own"
     hint = nearest(task, benchmarks.names()) if isinstance(task, str) else "leave it out"
     raise TaskError(f"a folder of data is for a benchmark, got {name}; {hint}")
@@ -236,8 +239,11 @@ def _spec(content: Mapping[str, Any], path: Path) -> TaskSpec:
     for key in content:
         if key not in _FILE_KEYS:
             raise TaskError(f"{path}: unknown key {key!r}; {nearest(str(key), _FILE_KEYS)}")
-    texts = ("data", "name", "input", "target", "id", "layout", "system", "criteria", "description")
-    values = {key: codec.decode(str, content[key], f"{path}: {key}", TaskError) for key in texts if key in content}
+    texts = ("name", "input", "target", "id", "layout", "system", "criteria", "description")
+    values: dict[str, Any] = {
+        key: codec.decode(str, content[key], f"{path}: {key}", TaskError) for key in texts if key in content
+    }
+    values["data"] = codec.decode(str | dict[str, str], content["data"], f"{path}: data", TaskError)
     if "language" in content:
         values["language"] = codec.decode(
             Language | Literal["auto"], content["language"], f"{path}: language", TaskError
@@ -267,19 +273,22 @@ def _splits(content: Any, path: Path) -> Splits:
 
 
 def _from_spec(spec: TaskSpec) -> TaskSource:
-    data = spec.folder / spec.data if isinstance(spec.data, str | Path) else spec.data
-    template, columns = _placed(spec, data)
+    given = _given(spec)
+    first = next(iter(given.values()))
+    template, columns = _placed(spec, first)
     answer = {"judge": {"criteria": spec.criteria}} if spec.criteria else spec.answer
-    may_lack = is_judge(answer) and (spec.target == DEFAULT_TARGET or spec.target in first_columns(data))
-    read = read_rows(data, replace(columns, target_may_lack=may_lack), spec.skip_bad_rows)
-    targets = [example.target for example in read.examples]
-    metric = open_metric(_settled(answer, targets), targets, spec.folder)
-    read = _with_gold(read, metric, spec, data)
-    language = language_of(example.input for example in read.examples) if spec.language == "auto" else spec.language
+    may_lack = is_judge(answer) and (spec.target == DEFAULT_TARGET or spec.target in first_columns(first))
+    columns = replace(columns, target_may_lack=may_lack)
+    read = {part: _within(part, read_rows, data, columns, spec.skip_bad_rows) for part, data in given.items()}
+    targets = [example.target for each in read.values() for example in each.examples]
+    metric = open_metric(settled(answer, targets), targets, spec.folder)
+    how = (spec.target, spec.skip_bad_rows)
+    read = {part: _within(part, with_gold, read[part], metric, data, *how) for part, data in given.items()}
+    every = joined(read)
+    language = language_of(example.input for example in every.examples) if spec.language == "auto" else spec.language
     if language == "zh" and isinstance(metric, Kind):
         metric = asked_in_chinese(metric)
-    parts = split(read.examples, spec.splits, lambda example: question_key(example, columns.shown), read.places)
-    origin = str(data.resolve()) if isinstance(data, Path) else "rows"
+    parts = _parts(read, spec, columns.shown)
     task = Task(
         name=spec.name or _name(spec.data),
         train=parts.train,
@@ -293,56 +302,47 @@ def _from_spec(spec: TaskSpec) -> TaskSource:
         description=spec.description,
     )
     rows = {"train": parts.train, "dev": parts.dev, "test": parts.test}
-    doubles = find(rows, columns.shown, read.place_of())
-    notes = (*skipped(read.faults), *_rare(read, metric), *_constant(read, metric), *parts.notes, *doubles.notes())
+    places = {name: place for each in read.values() for name, place in each.place_of().items()}
+    doubles = find(rows, columns.shown, places)
+    notes = (*skipped(every.faults), *rare(every, metric), *constant(every, metric), *parts.notes, *doubles.notes())
+    origin = str(first.resolve()) if isinstance(first, Path) and len(given) == 1 else "rows"
     return TaskSource(task, parts.test, origin, notes)
 
 
-def _settled(answer: Answer, targets: Sequence[str]) -> Answer:
-    """The kind of answer that nearly all targets call for, so that the few others are found; `answer` where all do."""
-    if answer not in ("auto", "yes_no"):
-        return answer
-    least = _NEARLY_ALL * len(targets)
-    if answer == "auto" and least <= sum(isinstance(infer([target]), Number) for target in targets) < len(targets):
-        return "number"
-    counts = Counter(target.strip().casefold() for target in targets)
-    two = dict(counts.most_common(2))
-    common = [target for target in targets if target.strip().casefold() in two]
-    if len(counts) > 2 and len(common) >= least and isinstance(kind := infer(common), YesNo):
-        return {"use": "yes_no", "labels": list(kind.labels if answer == "auto" else labels_of(common))}
-    return answer
+def _given(spec: TaskSpec) -> dict[str, str | Path | Rows]:
+    """The rows as they were given, by split; those that are yet to be split by no name."""
+    if not isinstance(spec.data, Mapping):
+        return {"": _located(spec, spec.data)}
+    if {*spec.data} != {*SPLITS}:
+        raise TaskError(
+            f"rows in a mapping are those of train, dev and test, got {', '.join(map(str, spec.data)) or 'nothing'}; "
+            "name all three, or give a list of rows to be split"
+        )
+    return {part: _located(spec, spec.data[part]) for part in SPLITS}
 
 
-def _rare(read: Read, metric: Metric | Judge) -> list[Note]:
-    """Labels that only one row has, where rows have 20 for each label: more often mistyped than meant."""
-    if not isinstance(metric, Choice) or len(read.examples) < 20 * len(metric.labels):
-        return []
-    counts = Counter(example.target for example in read.examples)
-    rows = zip(read.examples, read.places, strict=True)
-    once = tuple(f"{place}: {example.target!r}" for example, place in rows if counts[example.target] == 1)
-    return [Note(f"{counted(len(once), 'label')} in one row only, perhaps mistyped", once)] if once else []
+def _located(spec: TaskSpec, data: str | Path | Rows) -> str | Path | Rows:
+    """Rows, or the path of their file from here."""
+    return spec.folder / data if isinstance(data, str | Path) else data
 
 
-def _constant(read: Read, metric: Metric | Judge) -> list[Note]:
-    """The right answer, where all rows have the same one: then a prompt that says it wins."""
-    targets = {example.target for example in read.examples}
-    if isinstance(metric, Judge) or len(targets) > 1 or "" in targets:
-        return []
-    return [Note(f"all rows have the same right answer, {codec.shortened(targets.pop())}: a prompt can just say it")]
+def _within(part: str, do: Callable[..., Read], *given: Any) -> Read:
+    """`do(*given)`, whose errors say which part of the rows they are about."""
+    try:
+        return do(*given)
+    except TaskError as error:
+        raise TaskError(f"{part}: {error}" if part else str(error)) from None
 
 
-def _with_gold(read: Read, metric: Metric | Judge, spec: TaskSpec, data: str | Path | Rows) -> Read:
-    """The same with bare answers for targets; rows that have none are left out, or an error."""
-    kept, faults = [], list(read.faults)
-    for example, place in zip(read.examples, read.places, strict=True):
-        try:
-            kept.append((replace(example, target=gold_of(metric, example.target)), place))
-        except TaskError as error:
-            number = first_columns(data).index(spec.target) + 1
-            if not spec.skip_bad_rows:
-                raise TaskError(f"{place}, column {number}: {error}") from None
-            faults.append(f"{place}, column {number}: {error}")
-    return Read(tuple(example for example, _ in kept), tuple(place for _, place in kept), tuple(faults))
+def _parts(read: Mapping[str, Read], spec: TaskSpec, shown: Sequence[str]) -> Parts:
+    """The rows in three splits: by hash, or as they were given."""
+
+    def question(example: Example) -> str:
+        return question_key(example, shown)
+
+    if "" in read:
+        return split(read[""].examples, spec.splits, question, read[""].places)
+    return split_given(read, question)
 
 
 def _placed(spec: TaskSpec, data: str | Path | Rows) -> tuple[Template, Columns]:
@@ -378,5 +378,5 @@ def language_of(texts: Iterable[str]) -> Language:
     return "zh" if chinese > 0.3 * len(characters) else "en"
 
 
-def _name(data: str | Path | Rows) -> str:
+def _name(data: str | Path | Rows | GivenSplits) -> str:
     return Path(data).stem if isinstance(data, str | Path) else "rows"

@@ -110,16 +110,39 @@ def split_parts(rows: Mapping[str, Read], shares: Shares, question: Callable[[Ex
         read = rows[part]
         notes += [replace(n, text=f"{part}: {n.text}") for n in _repeated(read.examples, read.places)]
         found |= _cut(part, read.examples, shares, question)
-    asked = {question(example) for example in found["test"]}
-    for name in ("train", "dev"):
-        fresh = [example for example in found[name] if question(example) not in asked]
-        if len(fresh) < len(found[name]):
-            again = tuple(f"row {e.id}" for e in found[name] if question(e) in asked)
-            notes.append(Note(f"{counted(len(again), f'{name} row')} left out: a test row asks the same", again))
-        found[name] = fresh
+    notes += [*_apart(found, "train", "test", question), *_apart(found, "dev", "test", question)]
+    return _enough(found, notes, "give the whole files")
+
+
+def split_given(rows: Mapping[str, Read], question: Callable[[Example], str]) -> Parts:
+    """Rows that were given as train, dev and test, all of them; no two splits ask the same.
+
+    What dev or test asks is left out of train, what test asks of dev. Raises TaskError as `split_parts`.
+    """
+    found: dict[str, list[Example]] = {}
+    notes: list[Note] = []
+    for part, read in rows.items():
+        notes += [replace(n, text=f"{part}: {n.text}") for n in _repeated(read.examples, read.places)]
+        unique = {example.id: example for example in read.examples}
+        found[part] = sorted(unique.values(), key=lambda e: (_place(question(e)), e.id))
+    for name, other in (("train", "test"), ("dev", "test"), ("train", "dev")):
+        notes += _apart(found, name, other, question)
+    return _enough(found, notes, "give more, and different rows to each")
+
+
+def _apart(found: dict[str, list[Example]], name: str, other: str, question: Callable[[Example], str]) -> list[Note]:
+    """Leave out the rows of a split that ask what rows of another one ask, and say so."""
+    asked = {question(example) for example in found[other]}
+    again = tuple(f"row {e.id}" for e in found[name] if question(e) in asked)
+    found[name] = [example for example in found[name] if question(example) not in asked]
+    return [Note(f"{counted(len(again), f'{name} row')} left out: a {other} row asks the same", again)] if again else []
+
+
+def _enough(found: Mapping[str, Sequence[Example]], notes: Sequence[Note], remedy: str) -> Parts:
+    """The splits, each with rows enough; TaskError otherwise."""
     if min(map(len, found.values())) < FEWEST:
         counts = ", ".join(f"{name} {len(part)}" for name, part in found.items())
-        raise TaskError(f"each split needs at least {FEWEST} rows, got {counts}; give the whole files")
+        raise TaskError(f"each split needs at least {FEWEST} rows, got {counts}; {remedy}")
     return Parts(tuple(found["train"]), tuple(found["dev"]), tuple(found["test"]), tuple(notes))
 
 
