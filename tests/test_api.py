@@ -290,6 +290,32 @@ def test_a_result_is_told_in_three_lines(tmp_path: Path) -> None:
     ]
 
 
+class Notebook:
+    """What IPython hands to a value that ends a cell."""
+
+    def __init__(self, value: Any) -> None:
+        self.shown = ""
+        value._repr_pretty_(self, False)
+
+    def text(self, text: str) -> None:
+        self.shown += text
+
+
+def test_a_cell_that_ends_in_a_result_shows_its_text(tmp_path: Path) -> None:
+    result = optimized(tmp_path)
+    assert Notebook(result).shown == str(result)
+
+
+def test_a_measured_prompt_is_told_in_three_lines() -> None:
+    measured = steepest.evaluate("Say it.\n\x1b[31m\u202e", data=ROWS, model=toy_model(), **COLUMNS)
+    assert str(measured).splitlines() == [
+        "0.0 % (0.0 to 6.9) on 52 test rows of rows",
+        r"prompt: 'Say it.\n\x1b[31m\u202e'",
+        "model: steepest.models.scripted:Scripted",
+    ]
+    assert Notebook(measured).shown == str(measured)
+
+
 def test_a_result_is_read_again_from_its_folder(tmp_path: Path) -> None:
     result = optimized(tmp_path)
     for folder in (result.folder, str(result.folder)):

@@ -15,7 +15,9 @@ from steepest.errors import SpecError, nearest
 from steepest.finishing import estimate, faults, spent
 from steepest.ledger import UNLIMITED, Ledger
 from steepest.models.opening import Opened
-from steepest.results import Estimate, Faults, Spent
+from steepest.reporting.statistics import percent
+from steepest.reporting.text import clean
+from steepest.results import Estimate, Faults, Spent, displayed
 from steepest.roles import cast
 from steepest.tasks.source import SPLITS, TaskSource
 from steepest.types import Candidate, Usage
@@ -35,6 +37,19 @@ class Measured:
     split: str
     notes: Sequence[str] = ()
     """What reading the rows brought up, a line each."""
+
+    @property
+    def sentence(self) -> str:
+        """The score in words."""
+        score = self.score
+        reach = f"{100 * score.low:.1f} to {100 * score.high:.1f}"
+        return f"{percent(score.mean)} ({reach}) on {score.n:,} {self.split} rows of {self.task}"
+
+    def __str__(self) -> str:
+        """The score, the prompt and the model, a line each."""
+        return clean(f"{self.sentence}\nprompt: {self.prompt!r}\nmodel: {self.model}")
+
+    _repr_pretty_ = displayed
 
     def to_json(self) -> codec.JSON:
         """Plain data, as `steepest eval --json` prints it."""

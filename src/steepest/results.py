@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from steepest import codec
 from steepest.types import Usage
 
 Verdict = Literal["better", "no_difference", "worse"]
+
+
+def displayed(value: object, printer: Any, cycle: bool) -> None:
+    """What a notebook shows of a value whose `_repr_pretty_` this is: its text, instead of all its fields."""
+    printer.text(str(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,8 @@ class Result:
     def __str__(self) -> str:
         """The verdict, the prompt to use and the run folder, a line each."""
         return f"{self.sentence}\nprompt: {self.prompt.best!r}\nfolder: {self.folder}"
+
+    _repr_pretty_ = displayed
 
     def to_json(self) -> codec.JSON:
         """The content of result.json."""

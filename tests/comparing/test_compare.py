@@ -88,6 +88,14 @@ def test_every_cell_is_run_and_told(tmp_path: Path) -> None:
     assert "<h1" in (tmp_path / "c" / "compare.html").read_text()
 
 
+def test_a_comparison_is_told_in_three_lines(tmp_path: Path) -> None:
+    found = run(tmp_path / "c", methods={"three": Adder(), "o\x1b[31mne": Adder(Ask(1))})
+    leads, rests_on, folder = str(found).splitlines()
+    assert leads == "No method is shown to be the best."
+    assert "has the highest mean score" in rests_on and "\x1b" not in rests_on
+    assert folder == f"folder: {tmp_path / 'c'}"
+
+
 def test_ranks_are_over_tasks_since_seeds_share_their_rows(tmp_path: Path) -> None:
     methods = {**METHODS, "two": Adder(batch=3)}
     found = run(tmp_path / "c", methods=methods, data=[toy_task("a"), toy_task("b")], seeds=2)

@@ -62,6 +62,8 @@ def test_a_matrix_with_the_initial_prompt_as_a_line(run: Path, tmp_path: Path) -
     assert (initial.score.mean, carried.score.mean, carried.adjusted) == (0.0, 0.0, 1.0)
     written = json.loads((tmp_path / "t" / "transfer.json").read_text())
     assert written["entries"][0]["score"]["n"] == initial.score.n
+    told = "Carried to another model: 0 of 1 better than the initial prompt, 0 worse."
+    assert str(found).splitlines() == [told, f"folder: {tmp_path / 't'}"]
 
 
 def test_the_model_of_the_run_scores_as_the_run_said(run: Path, tmp_path: Path) -> None:

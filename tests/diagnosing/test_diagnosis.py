@@ -196,6 +196,13 @@ def test_prices_make_dollars(tmp_path: Path) -> None:
 
 
 @quick
+def test_a_diagnosis_is_told_in_a_few_lines(tmp_path: Path) -> None:
+    found = diagnosed(Model(lambda prompt: 0.5), tmp_path)
+    method = "method: none; no method can run with these models on this task"
+    assert str(found).splitlines() == [found.sentence, *found.cautions, method, f"folder: {tmp_path}"]
+
+
+@quick
 def test_the_folder_holds_the_same_as_json_and_as_a_page(tmp_path: Path) -> None:
     model = Model(lambda prompt: 0.5, "<prompt>Try <script>alert(1)</script> \x1b[31m\u202e #</prompt>")
     found = diagnosed(model, tmp_path)

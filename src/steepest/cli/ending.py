@@ -93,7 +93,7 @@ def say_result(folder: Path) -> None:
 def say_measured(measured: Measured) -> None:
     """One prompt's score, for people."""
     console = Console(highlight=False, soft_wrap=True)
-    console.print(_text(f"{_score(measured.score)} on {measured.score.n:,} {measured.split} rows of {measured.task}"))
+    console.print(_text(measured.sentence))
     console.print(_text(f"prompt     {measured.prompt}"))
     console.print(_text(f"model      {measured.model}"))
     for line in _faults(measured.answers, measured.score.n):

@@ -9,7 +9,8 @@ from typing import Literal
 
 from steepest import codec
 from steepest.diagnosing.spread import Headroom, Resampling, Spread
-from steepest.results import Difference, Estimate, Faults, Spent
+from steepest.reporting.text import clean
+from steepest.results import Difference, Estimate, Faults, Spent, displayed
 
 Verdict = Literal["yes", "solved", "no_difference", "nothing_better", "fix_answers", "more_rows", "unclear"]
 """Is a search worth it? "yes"; no, the prompt is as good as perfect; no, prompts make no difference; no, they do but
@@ -133,6 +134,13 @@ class Diagnosis:
     def best(self) -> Tried:
         """The prompt with the highest mean; the initial one where none is higher."""
         return max(self.tried, key=lambda each: each.score.mean)
+
+    def __str__(self) -> str:
+        """The verdict, what else should be known, the method that fits and the folder, a line each."""
+        method = f"method: {self.advice.method or 'none'}; {self.advice.why}"
+        return clean("\n".join((self.sentence, *self.cautions, method, f"folder: {self.folder}")))
+
+    _repr_pretty_ = displayed
 
     def to_json(self) -> codec.JSON:
         """The content of diagnosis.json."""

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from steepest import codec
-from steepest.errors import StateError
-from steepest.records import StepRecord
 from steepest.reporting import ranking
-from steepest.reporting.read import Tables, read_run
+from steepest.reporting.read import Tables, dev_scores, read_run
 from steepest.reporting.statistics import Interval, PairedTest, Verdict, paired_test, verdict
-from steepest.results import Estimate
+from steepest.reporting.text import clean
+from steepest.results import Estimate, displayed
 
 FORMAT = 1
 CELLS = "cells"
@@ -200,6 +199,14 @@ class MethodComparison:
     folder: Path = field(default=Path(), compare=False)
     """Where it is; not part of the file."""
 
+    def __str__(self) -> str:
+        """Who leads, what that rests on and the folder, a line each."""
+        from steepest.reporting.comparison_words import headline, lead
+
+        return clean("\n".join(filter(None, (headline(self), lead(self), f"folder: {self.folder}"))))
+
+    _repr_pretty_ = displayed
+
     def to_json(self) -> codec.JSON:
         """The content of compare.json."""
         return codec.encode({name: getattr(self, name) for name in self.__slots__ if name != "folder"})
@@ -252,13 +259,6 @@ def _found(cell: Cell, tables: Tables) -> Found:
         steps=result.steps,
         stopped=result.stopped,
     )
-
-
-def dev_scores(run: Path) -> dict[str, Mapping[str, float]]:
-    """Prompt -> its scores on the dev rows, for every incumbent of a run."""
-    paths = sorted((run / "steps").glob("*.json"))
-    records: Iterator[StepRecord] = (codec.read(StepRecord, path.read_bytes(), str(path), StateError) for path in paths)
-    return {record.referee.candidate.text: record.referee.scores for record in records}
 
 
 def _scores(tables: Tables, side: str) -> dict[str, float]:

@@ -12,7 +12,7 @@ from steepest.reporting.document import document, masthead, put
 from steepest.reporting.markup import Html, element, prose
 from steepest.reporting.statistics import p_text, percent
 from steepest.reporting.words import plural, points
-from steepest.results import Difference, Estimate
+from steepest.results import Difference, Estimate, displayed
 
 FORMAT = 1
 
@@ -62,6 +62,12 @@ class Transfer:
     format: int = FORMAT
     folder: Path = field(default=Path(), compare=False)
     """Where it is; not part of the file."""
+
+    def __str__(self) -> str:
+        """How many prompts help elsewhere, and the folder, a line each."""
+        return f"{headline(self)}\nfolder: {self.folder}"
+
+    _repr_pretty_ = displayed
 
     def to_json(self) -> codec.JSON:
         """The content of transfer.json."""

@@ -186,6 +186,12 @@ def read_run(folder: Path) -> Tables:
     )
 
 
+def dev_scores(folder: Path) -> dict[str, Mapping[str, float]]:
+    """Prompt -> its scores on the dev rows, for every incumbent of a run."""
+    records: Iterator[StepRecord] = (_read(StepRecord, path) for path in sorted((folder / "steps").glob("*.json")))
+    return {record.referee.candidate.text: record.referee.scores for record in records}
+
+
 def turns(points: Sequence[Point]) -> list[Point]:
     """The points at which the incumbent became another prompt, the first one included."""
     before = (None, *(point.prompt for point in points))
