@@ -35,7 +35,7 @@ def open_models(named: Mapping[str, Any], options: Mapping[str, Any] | None = No
     models = {}
     for role, model in wanted.items():
         if inspect.isfunction(model):
-            models[role] = opened_function(model)
+            models[role] = opened_function(model, by_role[role])
             continue
         if not isinstance(model, str):
             models[role] = model if isinstance(model, Opened) else Opened(name_of(type(model)), _usable(role, model))

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from functools import wraps
 from pathlib import Path
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
@@ -63,6 +66,65 @@ class TestFunction(GeneratesContract):
         return Function(raises, "raises")
 
 
+class TestFunctionInThreads(GeneratesContract):
+    @pytest.fixture
+    def model(self) -> Generates:
+        return Function(ask, "ask", 3)
+
+    @pytest.fixture
+    def broken(self) -> Generates:
+        return Function(raises, "raises", 3)
+
+
+def test_questions_are_asked_at_once_and_never_more_than_that() -> None:
+    together, most = Barrier(3, timeout=60), 0
+    under_way: list[str] = []
+
+    def waits(request: Request) -> str:
+        nonlocal most
+        under_way.append("")
+        most = max(most, len(under_way))
+        together.wait()  # only comes back when three are there
+        under_way.pop()
+        return str(request.prompt)
+
+    asked = [Request(f"q{n}") for n in range(12)]
+    answers = dict(Function(waits, "waits", 3).generate(asked))
+    assert {n: answer.text for n, answer in answers.items()} == {n: f"q{n}" for n in range(12)} and most == 3
+
+
+def test_what_was_under_way_comes_before_the_error() -> None:
+    failed = Event()
+
+    def fails(request: Request) -> str:
+        if request.prompt == "q0":
+            failed.set()
+            raise ValueError("no")
+        assert failed.wait(60)
+        return "yes"
+
+    found = list[int]()
+    with pytest.raises(ModelError, match="ValueError: no"):
+        for index, _ in Function(fails, "fails", 3).generate([Request(f"q{n}") for n in range(9)]):
+            found.append(index)
+    assert {1, 2} <= {*found} and 0 not in found
+
+
+@pytest.mark.parametrize("concurrency", [0, True, "4", 2.0])
+def test_how_many_at_once_is_a_number(concurrency: Any) -> None:
+    with pytest.raises(ModelError, match="concurrency is a whole number from 1 on"):
+        open_models({"task": ask}, {"concurrency": concurrency})
+
+
+def test_a_run_in_threads_is_that_of_one_thread(tmp_path: Path) -> None:
+    result = optimized(tmp_path, options={"concurrency": 5})
+    assert (result.prompt, result.test) == (optimized(tmp_path).prompt, optimized(tmp_path).test)
+    told = json.loads((result.folder / "run.json").read_text())["models"]["task"]
+    assert told["options"] == {"concurrency": 5}
+    with pytest.raises(ModelError, match="no option 'concurency'; did you mean 'concurrency'"):
+        optimized(tmp_path, options={"concurency": 5})
+
+
 def test_a_function_answers_a_run_under_its_own_name(tmp_path: Path) -> None:
     result = optimized(tmp_path)
     same = optimized(tmp_path, model=toy_model())
@@ -112,7 +174,7 @@ def test_a_function_in_a_file_is_a_model(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("def shout(request):\n    return request.prompt.upper()\n")
     model = open_model(f"{tmp_path / 'mine.py'}:shout")
     assert [answer.text for _, answer in model.generate([Request("a")])] == ["A"]
-    with pytest.raises(ModelError, match="has no option 'word'; it takes none"):
+    with pytest.raises(ModelError, match="has no option 'word'; known: concurrency"):
         open_model(f"{tmp_path / 'mine.py'}:shout", word="x")
 
 
@@ -179,5 +241,6 @@ print(begun.models, steepest.resume(begun.folder, steps=2, quiet=True).steps)
 
 
 def test_a_function_that_was_typed_in_is_found_where_it_was(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-"], input=NOTEBOOK, capture_output=True, text=True, cwd=tmp_path)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run([sys.executable, "-"], input=NOTEBOOK, capture_output=True, text=True, cwd=tmp_path, env=env)
     assert done.stdout.strip() == "{'task': '__main__:ask'} 2", done.stderr

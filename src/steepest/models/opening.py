@@ -58,10 +58,19 @@ def opened(name: str, options: Mapping[str, Any] | None = None) -> Opened:
     return Opened(full, open_by_name(full, given), kept)
 
 
-def opened_function(function: FunctionType) -> Opened:
+def opened_function(function: FunctionType, options: Mapping[str, Any]) -> Opened:
     """A function of the user's as a model, under the name by which it is found again."""
     name = name_of_function(function)
-    return Opened(name, Function(function, name))
+    return Opened(name, _called(_asking(function, name), name, options), dict(options))
+
+
+def _asking(function: FunctionType, name: str) -> Callable[..., Function]:
+    """What makes a model of a function, with its options."""
+
+    def make(concurrency: int = 1) -> Function:
+        return Function(function, name, concurrency)
+
+    return make
 
 
 def open_by_name(name: str, options: Mapping[str, Any]) -> Any:
@@ -78,8 +87,7 @@ def open_by_name(name: str, options: Mapping[str, Any]) -> Any:
     where, colon, _ = name.rpartition(":")
     if colon and (where.endswith(".py") or where == "__main__"):
         found = find_object(name, ModelError)
-        make = found if makes_model(found) else lambda: Function(found, full_name(name))
-        return _called(make, name, options)
+        return _called(found if makes_model(found) else _asking(found, full_name(name)), name, options)
     raise ModelError(
         f"there is no model called {name!r}; {nearest(name, NAMES)}; write openai: before one behind a server, hf: "
         "before one to load here"
