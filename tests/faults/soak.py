@@ -202,7 +202,8 @@ def killed(place: Path, servers: Servers, world: str, seed: int, tally: Tally) -
     under_way = kills * CONCURRENCY * len(servers.urls) * len(roles)
     assert 0 <= told - answered <= under_way, f"{folder}: {told} answered, {answered} in the journal, {kills} kills"
     tally.add(runs=1, killed=1, kills=kills, calls=answered, asked_again=told - answered)
-    shutil.rmtree(folder)
+    with tally.quiet:
+        shutil.rmtree(folder)
 
 
 def ended(folder: Path, patience: float | None, how: signal.Signals, tally: Tally) -> bool:
