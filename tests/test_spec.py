@@ -197,3 +197,9 @@ def test_a_class_inside_a_function_could_not_be_found_again() -> None:
 
     with pytest.raises(SpecError, match="must stand at the top level of a file.*Hidden; move it there"):
         spec.describe(Hidden())
+
+
+def test_a_component_is_no_plain_value() -> None:
+    for settings in ({"mu": {"use": "greater"}}, {"select": {"use": "greater"}}):
+        with pytest.raises(SpecError, match="takes no component, got 'greater'; give a plain value"):
+            spec.build({"use": "greater", **settings})

@@ -164,7 +164,10 @@ def _with_preset(kind: type[Any], given: Mapping[str, Any], where: str) -> Mappi
 
 def _value(hint: Any, value: Any, where: str) -> Any:
     if isinstance(value, Mapping) and "use" in value:
-        return build(value)
+        component = build(value)
+        if not _fits(component, hint):
+            raise SpecError(f"{where} takes no component, got {value['use']!r}; give a plain value")
+        return component
     if _takes_component(hint):
         if value is None and NoneType in typing.get_args(hint):
             return None
@@ -265,6 +268,16 @@ def _takes_component(hint: Any) -> bool:
     if isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union:
         return any(_takes_component(each) for each in typing.get_args(hint))
     return isinstance(hint, type) and (hint is Protocol or Protocol in hint.__bases__)
+
+
+def _fits(component: Any, hint: Any) -> bool:
+    """Whether a field of that type may hold a component."""
+    is_union = isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union
+    kinds = [typing.get_origin(each) or each for each in (typing.get_args(hint) if is_union else (hint,))]
+    return any(
+        each is Any or _takes_component(each) or (isinstance(each, type) and isinstance(component, each))
+        for each in kinds
+    )
 
 
 def _short_name(kind: type[Any]) -> str:
