@@ -112,8 +112,10 @@ def test_a_garbled_line_elsewhere_is_an_error_with_its_number(tmp_path: Path) ->
 
 
 def test_a_journal_that_cannot_be_opened_is_told_on_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match=r"calls.jsonl \(No such file.*\); put that right"):
+        CallLog(tmp_path / "gone" / "calls.jsonl")
     (tmp_path / "calls.jsonl").mkdir()
-    with pytest.raises(StateError, match=r"calls.jsonl \(.*\); put that right"):
+    with pytest.raises(StateError, match="got a folder or a pipe"):
         CallLog(tmp_path / "calls.jsonl")
 
 
