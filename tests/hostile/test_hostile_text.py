@@ -17,6 +17,7 @@ from models.endpoint import stub
 from reporting.folders import write_run
 from steepest.errors import SteepestError, TaskError
 from steepest.exporting.pieces import fill, fill_jinja, format_text, jinja_text, pieces_of, turns_of
+from steepest.models.scripted import Scripted
 from steepest.reporting.difference import difference
 from steepest.reporting.text import clean, one_line
 from steepest.tasks.datasets import Record, read_examples
@@ -253,7 +254,7 @@ def test_names_cannot_leave_their_folder(tmp_path: Path, name: str, monkeypatch:
     for to in ("yaml", "json", "lm-eval", "mlflow", "promptfoo"):
         steepest.export(result.folder, to, out=inner / f"export-{to}")
     found = steepest.compare(
-        {f"label {name}": METHOD}, data=task, model="scripted", seeds=1, calls=300, out=inner / "compared", quiet=True
+        {f"label {name}": METHOD}, data=task, model=Scripted(), seeds=1, calls=300, out=inner / "compared", quiet=True
     )
     assert not found.failed
     assert all(re.fullmatch(r"[\w-]+", cell.name) for cell in (inner / "compared" / "cells").iterdir())

@@ -190,12 +190,12 @@ def test_a_killed_replicas_gradient_is_computed_by_others(
 def test_a_replica_that_hangs_is_begun_again(
     bundled: Replicas, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asked, victim = requests(60, max_tokens=60), bundled.pids[1]
+    asked, victim = requests(24, max_tokens=24), bundled.pids[1]
     expected = dict(open_model("bundled").generate(asked))
-    monkeypatch.setattr(bundled._crew, "_timeout", 20.0)
+    monkeypatch.setattr(bundled._crew, "_timeout", 8.0)
     os.kill(victim, signal.SIGSTOP)
     found = list(bundled.generate(asked))
-    assert "nothing was heard of it for 20 seconds" in caplog.text
+    assert "nothing was heard of it for 8 seconds" in caplog.text
     assert len(found) == len(asked) and dict(found) == expected
     assert victim not in bundled.pids and not Path(f"/proc/{victim}").exists()
 
